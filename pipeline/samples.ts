@@ -1,0 +1,53 @@
+/**
+ * Samples in columns: the in-memory form of a chunk. Row r of every column belongs to one row of `entropy_samples`.
+ * Ids are the 16 raw bytes of the uuid. No per-row objects are made anywhere on the hot path.
+ */
+export interface SampleColumns {
+  /** Number of rows. */
+  readonly rows: number
+  /** 16 * rows bytes. */
+  readonly id: Uint8Array
+  /** 16 * rows bytes. */
+  readonly deviceId: Uint8Array
+  /** 16 * rows bytes. */
+  readonly profileId: Uint8Array
+  /** Microseconds since 1970-01-01T00:00:00Z, one per row. */
+  readonly timestamp: BigInt64Array
+  readonly sequence: BigInt64Array
+  /** The `byte_length` column as the device claimed it; the true length is in `dataOffsets`. */
+  readonly byteLength: Int32Array
+  /** rows + 1 offsets into `data`; row r is data[dataOffsets[r], dataOffsets[r+1]). */
+  readonly dataOffsets: Int32Array
+  readonly data: Uint8Array
+}
+
+/** The payload bytes of row `row`, without copying. */
+export function sampleData(samples: SampleColumns, row: number): Uint8Array {
+  return samples.data.subarray(samples.dataOffsets[row], samples.dataOffsets[row + 1])
+}
+
+const HEX: string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+/** The uuid at `index` of a column of 16-byte ids, in its usual text form. */
+export function uuidAt(column: Uint8Array, index: number): string {
+  const at = index * 16
+  let text = ''
+  for (let i = 0; i < 16; i++) {
+    if (i === 4 || i === 6 || i === 8 || i === 10) text += '-'
+    text += HEX[column[at + i]]
+  }
+  return text
+}
+
+/** The 16 bytes of a uuid's text form. Throws RangeError on anything else. */
+export function uuidBytes(text: string): Uint8Array {
+  const hex = text.replaceAll('-', '')
+  if (!/^[0-9a-fA-F]{32}$/.test(hex)) throw new RangeError(`not a uuid: ${JSON.stringify(text)}`)
+  return Uint8Array.from({ length: 16 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16))
+}
+
+/** True if rows a and b of a 16-byte id column are equal. */
+export function sameUuid(column: Uint8Array, a: number, b: number): boolean {
+  for (let i = 0; i < 16; i++) if (column[a * 16 + i] !== column[b * 16 + i]) return false
+  return true
+}
