@@ -1,0 +1,98 @@
+import type { Queryable } from './pool.ts'
+import type { Replica } from './replicas.ts'
+
+/** A user's request, as it stands in analysis_jobs. Times are texts of full precision. */
+export interface AnalysisJob {
+  readonly id: string
+  readonly userId: string
+  readonly deviceIds: string[]
+  readonly from: string
+  readonly to: string
+  readonly testNames: string[]
+  readonly parameters: Record<string, unknown>
+}
+
+export interface AnalysisResult {
+  readonly testName: string
+  readonly deviceId: string | null
+  readonly summary: object
+  readonly metrics: object
+}
+
+/** Sets a queued job running, or a running one running again (its worker died). Null if it is done or deleted. */
+export async function startAnalysis(db: Queryable, jobId: string): Promise<AnalysisJob | null> {
+  const { rows } = await db.query<AnalysisJob>(
+    `update public.analysis_jobs set status = 'running', started_at = coalesce(started_at, now())
+     where id = $1 and status in ('queued', 'running')
+     returning id, user_id as "userId", device_ids as "deviceIds", time_range_start::text as "from",
+       time_range_end::text as "to", test_names as "testNames", parameters`,
+    [jobId],
+  )
+  return rows[0] ?? null
+}
+
+/** The devices a user may ask about: the user's own, or every one for an admin. */
+export async function listReadableDevices(db: Queryable, userId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select d.id from public.devices d join public.profiles p on p.id = $1
+     where p.role = 'admin' or d.user_id = $1 order by d.id`,
+    [userId],
+  )
+  return rows.map((row) => row.id)
+}
+
+/** Writes all results and completes the job; false if it was deleted or finished by another attempt meanwhile. */
+export async function completeAnalysis(
+  tx: Queryable,
+  jobId: string,
+  results: readonly AnalysisResult[],
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `update public.analysis_jobs set status = 'completed', completed_at = now(), error_message = null
+     where id = $1 and status = 'running'`,
+    [jobId],
+  )
+  if (rowCount !== 1) return false
+  await tx.query('delete from public.analysis_results where job_id = $1', [jobId])
+  await tx.query(
+    `insert into public.analysis_results (job_id, test_name, device_id, summary, metrics)
+     select $1, * from unnest($2::text[], $3::text[], $4::jsonb[], $5::jsonb[])`,
+    [
+      jobId,
+      results.map((result) => result.testName),
+      results.map((result) => result.deviceId),
+      results.map((result) => JSON.stringify(result.summary)),
+      results.map((result) => JSON.stringify(result.metrics)),
+    ],
+  )
+  return true
+}
+
+/** Ends the job as failed with a sentence its user can act on. */
+export async function failAnalysis(db: Queryable, jobId: string, message: string): Promise<void> {
+  await db.query(
+    `update public.analysis_jobs set status = 'failed', error_message = $2, completed_at = now()
+     where id = $1 and status in ('queued', 'running')`,
+    [jobId, message],
+  )
+}
+
+/** The objects of all uploaded chunks that may hold samples of a device in [from, to), one preferred replica each. */
+export async function listChunksOfDevice(
+  tx: Queryable,
+  deviceId: string,
+  from: string,
+  to: string,
+  preferred: string,
+): Promise<Replica[]> {
+  const { rows } = await tx.query<Replica>(
+    `select distinct on (r.chunk_id) r.chunk_id as "chunkId", r.kind, r.backend, r.bucket, r.object_key as "objectKey",
+            r.size::float8 as size, r.sha256
+     from public.storj_chunks c join public.chunk_replicas r on r.chunk_id = c.id and r.kind = 'chunk'
+     where c.status = 'uploaded' and $1 = any (c.device_ids)
+       and c.max_timestamp >= $2::timestamptz and c.min_timestamp < $3::timestamptz
+     order by r.chunk_id, r.verified_at is null, r.backend <> $4`,
+    [deviceId, from, to, preferred],
+  )
+  return rows
+}

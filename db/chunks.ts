@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto'
+import type { Queryable } from './pool.ts'
+
+/** Rows a claim takes at most: bounds the transaction's length and the worker's memory when samples are tiny. */
+export const CHUNK_MAX_ROWS = 250_000
+
+export interface ClaimOptions {
+  /** Cut when this many payload bytes wait. */
+  readonly targetBytes: number
+  /** … or when the oldest waiting row came in longer ago than this. */
+  readonly maxAgeSeconds: number
+  /** The bucket that the chunk's object will go to. */
+  readonly bucket: string
+  readonly maxRows?: number
+}
+
+export interface ClaimedChunk {
+  readonly id: string
+  readonly rows: number
+  readonly bytes: number
+}
+
+/** What `begin` hands to the attempt that now owns the chunk. Times are texts of full precision. */
+export interface ChunkAttempt {
+  readonly id: string
+  readonly attempt: number
+  readonly createdAt: Date
+  readonly from: string
+  readonly to: string
+  readonly rows: number
+  readonly bytes: number
+  readonly deviceIds: string[]
+  readonly lastError: string | null
+}
+
+export interface StoredChunk {
+  readonly id: string
+  readonly createdAt: Date
+  readonly rows: number
+  readonly sha256: string
+}
+
+/**
+ * How many rows a chunk would take now, or 0 if it is not yet time: neither enough bytes wait nor anything waits too
+ * long. Selected by state, never by a watermark: a row that commits late is simply there the next time.
+ */
+export async function countDueRows(db: Queryable, options: ClaimOptions): Promise<number> {
+  const { rows } = await db.query<{ take: number; due: boolean }>(
+    `select count(*) filter (where before < $1)::int as take,
+            coalesce(sum(length) >= $1 or count(*) >= $3 or min(created_at) < now() - $2 * interval '1 second', false) as due
+     from (
+       select length, created_at,
+              coalesce(sum(length) over (rows between unbounded preceding and 1 preceding), 0) as before
+       from (select octet_length(sample_data) as length, created_at
+             from public.entropy_samples where storj_chunk_id is null limit $3) waiting
+     ) running`,
+    [options.targetBytes, options.maxAgeSeconds, options.maxRows ?? CHUNK_MAX_ROWS],
+  )
+  return rows[0].due ? rows[0].take : 0
+}
+
+/**
+ * Claims up to `take` unclaimed rows for a new `pending` chunk, in the caller's transaction. Rows that another packer
+ * holds are skipped, so any number may claim at once and every row goes to one. Membership is frozen when it commits.
+ * Null if nothing was left to claim.
+ */
+export async function claimChunk(tx: Queryable, take: number, options: ClaimOptions): Promise<ClaimedChunk | null> {
+  const id = randomUUID()
+  const { rows } = await tx.query<{ rows: number; bytes: number }>(
+    `with locked as materialized (
+       select id, "timestamp", device_id, octet_length(sample_data) as length
+       from public.entropy_samples where storj_chunk_id is null limit $2
+       for update skip locked
+     ), chunk as (
+       insert into public.storj_chunks
+         (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
+          status, format_version)
+       select $1, $3, 'pending/' || $1::text, 0, sum(length), count(*), min("timestamp"), max("timestamp"),
+              array_agg(distinct device_id::text order by device_id::text), 'pending', 1
+       from locked having count(*) > 0
+       returning byte_count, sample_count
+     ), claimed as (
+       update public.entropy_samples s set storj_chunk_id = $1
+       from locked l where s.id = l.id and s."timestamp" = l."timestamp"
+     )
+     select sample_count::int as rows, byte_count::float8 as bytes from chunk`,
+    [id, take, options.bucket],
+  )
+  return rows.length === 0 ? null : { id, ...rows[0] }
+}
+
+/**
+ * Takes the chunk over for a new attempt; whoever held it before can no longer mark it. Null if it is uploaded already
+ * or gone.
+ */
+export async function beginChunk(db: Queryable, chunkId: string): Promise<ChunkAttempt | null> {
+  const { rows } = await db.query<ChunkAttempt>(
+    `update public.storj_chunks set status = 'uploading', attempt = attempt + 1
+     where id = $1 and status <> 'uploaded'
+     returning id, attempt, created_at as "createdAt", min_timestamp::text as "from", max_timestamp::text as "to",
+       sample_count::int as rows, byte_count::float8 as bytes, device_ids as "deviceIds", last_error as "lastError"`,
+    [chunkId],
+  )
+  return rows[0] ?? null
+}
+
+/**
+ * Marks the chunk uploaded if `attempt` is still the newest; false if another attempt has taken over. Counts are those
+ * of the file, which differ from the claim's only when a device was deleted meanwhile.
+ */
+export async function markChunkUploaded(
+  tx: Queryable,
+  chunk: {
+    id: string
+    attempt: number
+    bucket: string
+    objectKey: string
+    size: number
+    sha256: string
+    rows: number
+    bytes: number
+  },
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `update public.storj_chunks
+     set status = 'uploaded', bucket = $3, object_key = $4, size_bytes = $5, sha256 = $6, sample_count = $7,
+         byte_count = $8, uploaded_at = now(), verified_at = null, last_error = null
+     where id = $1 and attempt = $2 and status = 'uploading'`,
+    [chunk.id, chunk.attempt, chunk.bucket, chunk.objectKey, chunk.size, chunk.sha256, chunk.rows, chunk.bytes],
+  )
+  return rowCount === 1
+}
+
+/** Removes a chunk that has no rows and no object left: its devices were deleted before it was uploaded. */
+export async function discardEmptyChunk(db: Queryable, chunkId: string, attempt: number): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `delete from public.storj_chunks c where id = $1 and attempt = $2 and status = 'uploading'
+       and not exists (select from public.entropy_samples s where s.storj_chunk_id = c.id)
+       and not exists (select from public.chunk_replicas r where r.chunk_id = c.id)`,
+    [chunkId, attempt],
+  )
+  return rowCount === 1
+}
+
+/** Which of `deviceIds` exist no more. */
+export async function listDeletedDevices(db: Queryable, deviceIds: readonly string[]): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from unnest($1::uuid[]) as wanted (id) where not exists (select from public.devices d where d.id = wanted.id)`,
+    [deviceIds],
+  )
+  return rows.map((row) => row.id)
+}
+
+/** The uploaded chunk to verify, or null if it is not uploaded. */
+export async function findUploadedChunk(db: Queryable, chunkId: string): Promise<StoredChunk | null> {
+  const { rows } = await db.query<StoredChunk>(
+    `select id, created_at as "createdAt", sample_count::int as rows, sha256
+     from public.storj_chunks where id = $1 and status = 'uploaded' and sha256 is not null`,
+    [chunkId],
+  )
+  return rows[0] ?? null
+}
+
+/** Records that the object of this hash was proved good. False if the chunk has other contents by now, or is gone. */
+export async function markChunkVerified(tx: Queryable, chunkId: string, sha256: string): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `update public.storj_chunks set verified_at = now(), last_error = null, slices_evicted_at = null
+     where id = $1 and sha256 = $2 and status = 'uploaded'`,
+    [chunkId, sha256],
+  )
+  return rowCount === 1
+}
+
+/** Notes why the last attempt failed. An uploaded chunk that fails its proof loses `verified_at`: it must not be pruned. */
+export async function noteChunkError(db: Queryable, chunkId: string, message: string, unverify = false): Promise<void> {
+  await db.query(
+    `update public.storj_chunks set last_error = $2, verified_at = case when $3 then null else verified_at end
+     where id = $1`,
+    [chunkId, message.slice(0, 2000), unverify],
+  )
+}
+
+/** Writes the results of a chunk's tests; one row a chunk, replaced as a whole. */
+export async function replaceChunkAnalysis(
+  tx: Queryable,
+  chunkId: string,
+  tests: object,
+  metrics: object,
+): Promise<void> {
+  await tx.query('delete from public.chunk_analysis where chunk_id = $1', [chunkId])
+  await tx.query('insert into public.chunk_analysis (chunk_id, tests, metrics) values ($1, $2, $3)', [
+    chunkId,
+    JSON.stringify(tests),
+    JSON.stringify(metrics),
+  ])
+}

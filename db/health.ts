@@ -1,0 +1,80 @@
+import type { Queryable } from './pool.ts'
+
+export interface PipelineHealth {
+  readonly waitingSamples: number
+  readonly oldestWaitingSeconds: number | null
+  readonly chunks: { pending: number; uploading: number; unverified: number; verified: number; failed: number }
+  readonly analyses: { queued: number; running: number }
+  readonly lastPrune: Date | null
+}
+
+/** The one row of the view pipeline_health. */
+export async function readPipelineHealth(db: Queryable): Promise<PipelineHealth> {
+  const { rows } = await db.query(
+    `select waiting_samples::float8 as "waitingSamples",
+       extract(epoch from now() - oldest_waiting)::float8 as "oldestWaitingSeconds",
+       json_build_object('pending', pending_chunks, 'uploading', uploading_chunks, 'unverified', unverified_chunks,
+         'verified', verified_chunks, 'failed', failed_chunks) as chunks,
+       json_build_object('queued', queued_analyses, 'running', running_analyses) as analyses,
+       last_prune as "lastPrune"
+     from public.pipeline_health`,
+  )
+  return rows[0]
+}
+
+/** Chunks that need a person, with why. */
+export async function listTroubledChunks(
+  db: Queryable,
+  limit: number,
+): Promise<{ id: string; status: string; error: string | null; updatedAt: Date }[]> {
+  const { rows } = await db.query(
+    `select id, status::text, last_error as error, updated_at as "updatedAt" from public.storj_chunks
+     where status = 'failed' or (last_error is not null and (status <> 'uploaded' or verified_at is null))
+     order by updated_at desc limit $1`,
+    [limit],
+  )
+  return rows
+}
+
+export interface RoleFacts {
+  readonly version: string
+  readonly user: string
+  readonly bypassRls: boolean
+  readonly missingRoles: string[]
+  readonly partitionsAhead: number
+  readonly defaultPartitionRows: number
+}
+
+/** What `doctor` wants to know of the database it is connected to. */
+export async function readRoleFacts(db: Queryable): Promise<RoleFacts> {
+  const { rows } = await db.query(
+    `select current_setting('server_version') as version, current_user as user,
+       (select rolbypassrls or rolsuper from pg_roles where rolname = current_user) as "bypassRls",
+       array(select name from unnest(array['anon', 'authenticated', 'service_role']) as wanted (name)
+             where not exists (select from pg_roles where rolname = wanted.name)) as "missingRoles",
+       (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'entropy_partitions' and c.relname ~ '^entropy_samples_\\d{8}$'
+          and c.relname > 'entropy_samples_' || to_char(now() at time zone 'utc', 'YYYYMMDD')) as "partitionsAhead",
+       (select count(*)::float8 from (select from entropy_partitions.entropy_samples_default limit 100000) d) as "defaultPartitionRows"`,
+  )
+  return rows[0]
+}
+
+/** True if a session setting outlives its transaction: a direct connection or a session pooler, not a transaction pooler. */
+export async function keepsSession(db: { connect(): Promise<Queryable & { release(): void }> }): Promise<boolean> {
+  const client = await db.connect()
+  try {
+    const before = await client.query('select pg_backend_pid() as pid')
+    for (let i = 0; i < 5; i++) {
+      const after = await client.query('select pg_backend_pid() as pid')
+      if (after.rows[0].pid !== before.rows[0].pid) return false
+    }
+    await client.query('listen coherence_doctor')
+    await client.query('unlisten coherence_doctor')
+    return true
+  } catch {
+    return false
+  } finally {
+    client.release()
+  }
+}

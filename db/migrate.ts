@@ -1,0 +1,116 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type pg from 'pg'
+import { CoherenceError } from '../pipeline/errors.ts'
+import { openClient } from './pool.ts'
+
+export interface MigrateOptions {
+  readonly databaseUrl: string
+  readonly caCert?: string
+  readonly log?: (line: string) => void
+}
+
+export interface Migration {
+  /** 14 digits, the order. */
+  readonly version: string
+  readonly name: string
+  readonly sql: string
+}
+
+const DIRECTORY = new URL('./migrations/', import.meta.url)
+
+/** The migration files in order, as the Supabase CLI names them: `<14 digits>_<name>.sql`. */
+export function listMigrations(): Migration[] {
+  return readdirSync(fileURLToPath(DIRECTORY))
+    .filter((file) => /^\d{14}_\w+\.sql$/.test(file))
+    .toSorted()
+    .map((file) => ({
+      version: file.slice(0, 14),
+      name: file.slice(15, -4),
+      sql: readFileSync(new URL(file, DIRECTORY), 'utf8'),
+    }))
+}
+
+/**
+ * Brings the schema up to date, each file in its own transaction, and records it where the Supabase CLI does, so that
+ * either may be used after the other. Needs a session (direct connection or session pooler): it holds an advisory lock,
+ * which makes two at once safe. Files that were applied and changed since are refused with MIGRATION_EDITED.
+ */
+export async function migrate(options: MigrateOptions): Promise<{ applied: string[] }> {
+  const client = await openClient({ ...options, applicationName: 'coherence migrate' })
+  const log = options.log ?? (() => {})
+  try {
+    await client.query(`select pg_advisory_lock(hashtext('coherence.migrate'))`)
+    await client.query('create schema if not exists supabase_migrations')
+    await client.query(
+      `create table if not exists supabase_migrations.schema_migrations
+         (version text not null primary key, statements text[], name text)`,
+    )
+    const pending = await pendingOf(client)
+    for (const migration of pending) {
+      log(`migration ${migration.version} ${migration.name}`)
+      await applyOne(client, migration)
+    }
+    return { applied: pending.map((migration) => migration.version) }
+  } finally {
+    await client.end()
+  }
+}
+
+/** What `migrate` would run, in order, without running it. An empty database has everything pending. */
+export async function pendingMigrations(options: MigrateOptions): Promise<Migration[]> {
+  const client = await openClient({ ...options, applicationName: 'coherence migrate --check' })
+  try {
+    return await pendingOf(client)
+  } finally {
+    await client.end()
+  }
+}
+
+async function pendingOf(client: pg.Client): Promise<Migration[]> {
+  const { rows: table } = await client.query(
+    `select to_regclass('supabase_migrations.schema_migrations') is not null as exists`,
+  )
+  if (!table[0].exists) return listMigrations()
+  const { rows } = await client.query<{ version: string; statements: string[] | null }>(
+    'select version, statements from supabase_migrations.schema_migrations',
+  )
+  const applied = new Map(rows.map((row) => [row.version, row.statements]))
+  return listMigrations().filter((migration) => {
+    if (!applied.has(migration.version)) return true
+    const statements = applied.get(migration.version)
+    if (statements && statements.length > 0 && essence(statements.join(';')) !== essence(migration.sql)) {
+      throw new CoherenceError(
+        'MIGRATION_EDITED',
+        `migration ${migration.version}_${migration.name} was applied and its file has changed since. ` +
+          'Put the file back as it was and write the change as a new migration.',
+      )
+    }
+    return false
+  })
+}
+
+/** The text without white space and semicolons: the Supabase CLI stores it split into statements, we store it whole. */
+function essence(sql: string): string {
+  return sql.replaceAll(/[\s;]+/g, '')
+}
+
+async function applyOne(client: pg.Client, migration: Migration): Promise<void> {
+  try {
+    await client.query('begin')
+    await client.query(migration.sql)
+    await client.query(
+      'insert into supabase_migrations.schema_migrations (version, name, statements) values ($1, $2, $3)',
+      [migration.version, migration.name, [migration.sql]],
+    )
+    await client.query('commit')
+  } catch (cause) {
+    await client.query('rollback').catch(() => {})
+    const { message, hint } = cause as { message: string; hint?: string }
+    throw new CoherenceError(
+      'MIGRATION_BLOCKED',
+      `migration ${migration.version}_${migration.name} was rolled back: ${message}.${hint ? ` ${hint}` : ''}`,
+      { cause },
+    )
+  }
+}

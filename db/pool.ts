@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import pg from 'pg'
+import { CoherenceError } from '../pipeline/errors.ts'
+
+/** Anything that runs one statement: the pool, or the client of a transaction. */
+export type Queryable = Pick<pg.ClientBase, 'query'>
+
+export interface PoolOptions {
+  readonly databaseUrl: string
+  /** A PEM text or the path of one; for Supabase the CA of the project's settings page. */
+  readonly caCert?: string
+  /** Connections at most. A drain worker takes 2: one for its work, one for the queue. */
+  readonly max?: number
+  readonly applicationName?: string
+}
+
+/**
+ * Options for node-postgres from a connection URL. TLS is verified whenever the URL asks for it or a CA is given:
+ * verification is never turned off. Without a CA the system's authorities are used.
+ */
+export function connectionOptions(options: PoolOptions): pg.ClientConfig {
+  const url = new URL(options.databaseUrl)
+  const mode = url.searchParams.get('sslmode')
+  url.searchParams.delete('sslmode')
+  const wantsTls = options.caCert !== undefined || (mode !== null && mode !== 'disable' && mode !== 'prefer')
+  const config: pg.ClientConfig = {
+    connectionString: url.toString(),
+    application_name: options.applicationName ?? 'coherence',
+    connectionTimeoutMillis: 15_000,
+    keepAlive: true,
+  }
+  if (wantsTls) config.ssl = options.caCert === undefined ? true : { ca: readCertificate(options.caCert) }
+  return config
+}
+
+function readCertificate(value: string): string {
+  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n')
+  try {
+    return readFileSync(value, 'utf8')
+  } catch (cause) {
+    throw new CoherenceError('CONFIG_INVALID', `DATABASE_CA_CERT: neither a PEM text nor a readable file: ${value}`, {
+      cause,
+    })
+  }
+}
+
+/** A pool of connections. Idle connections that the server closes are dropped quietly and made anew on demand. */
+export function openPool(options: PoolOptions): pg.Pool {
+  const pool = new pg.Pool({ ...connectionOptions(options), max: options.max ?? 4, idleTimeoutMillis: 10_000 })
+  // Without a listener a dropped idle connection would end the process; the next query reports what matters.
+  pool.on('error', () => {})
+  return pool
+}
+
+/** One connection outside any pool, for sessions that hold something: migrations and COPY. The caller ends it. */
+export async function openClient(options: PoolOptions): Promise<pg.Client> {
+  const client = new pg.Client(connectionOptions(options))
+  client.on('error', () => {})
+  try {
+    await client.connect()
+  } catch (cause) {
+    throw unreachable(options.databaseUrl, cause)
+  }
+  return client
+}
+
+/** The error of a database that does not answer, without the password. */
+export function unreachable(databaseUrl: string, cause: unknown): CoherenceError {
+  const url = new URL(databaseUrl)
+  const reason = cause instanceof AggregateError ? cause.errors.map(String).join('; ') : String(cause)
+  return new CoherenceError(
+    'DATABASE_UNREACHABLE',
+    `cannot connect to Postgres at ${url.hostname}:${url.port || '5432'}${url.pathname} as ${decodeURIComponent(url.username)}: ` +
+      `${reason}. Check DATABASE_URL (Supabase: the pooler's string from the dashboard) and that the server is up.`,
+    { cause },
+  )
+}
+
+/** Fails with DATABASE_UNREACHABLE, and a sentence on what to check, unless the database answers. */
+export async function assertReachable(pool: pg.Pool, databaseUrl: string): Promise<void> {
+  try {
+    await pool.query('select 1')
+  } catch (cause) {
+    throw unreachable(databaseUrl, cause)
+  }
+}
+
+/** Runs `work` in one transaction: commits when it returns, rolls back and rethrows when it throws. */
+export async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  try {
+    await client.query('begin')
+    const result = await work(client)
+    await client.query('commit')
+    return result
+  } catch (error) {
+    await client.query('rollback').catch((rollbackError: Error) => (broken = rollbackError))
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}

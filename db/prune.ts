@@ -1,0 +1,149 @@
+import type { Queryable } from './pool.ts'
+
+export interface Partition {
+  readonly name: string
+  /** Exclusive upper bound of its sample times, full precision. */
+  readonly upper: string
+}
+
+export interface PartitionMeasure {
+  readonly rows: number
+  /** Bytes of the table with its indexes and TOAST. */
+  readonly bytes: number
+}
+
+/** The daily (and adopted) partitions whose whole range is older than retention, oldest first. */
+export async function listExpiredPartitions(db: Queryable, retentionDays: number): Promise<Partition[]> {
+  const { rows } = await db.query<Partition>(
+    `select name, upper from (
+       select c.relname as name,
+              (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$TO \\('([^']+)'\\)$re$))[1] as upper
+       from pg_inherits i join pg_class c on c.oid = i.inhrelid
+       where i.inhparent = 'public.entropy_samples'::regclass
+     ) p
+     where upper is not null and upper::timestamptz <= now() - $1 * interval '1 day'
+     order by upper::timestamptz`,
+    [retentionDays],
+  )
+  return rows
+}
+
+/**
+ * Why a partition may not be dropped, as sentences; empty when every row of it is in a verified chunk whose slices are
+ * stored, and neither a hold nor an analysis wants its range. Walks the index on storj_chunk_id from chunk to chunk, so
+ * the cost is that of the number of chunks, not of rows.
+ */
+export async function listPruneBlockers(tx: Queryable, partition: Partition): Promise<string[]> {
+  const table = `entropy_partitions.${identifier(partition.name)}`
+  const { rows } = await tx.query<{ blocker: string }>(
+    `with recursive chunks (id) as (
+       (select storj_chunk_id from ${table} where storj_chunk_id is not null order by storj_chunk_id limit 1)
+       union all
+       select (select storj_chunk_id from ${table} where storj_chunk_id > chunks.id order by storj_chunk_id limit 1)
+       from chunks where chunks.id is not null
+     )
+     select 'samples that no chunk has claimed' as blocker
+     where exists (select from ${table} where storj_chunk_id is null)
+     union all
+     select 'chunk ' || chunks.id || ' is not verified' ||
+            coalesce(' (' || c.status || coalesce(': ' || c.last_error, '') || ')', '')
+     from chunks left join public.storj_chunks c on c.id = chunks.id
+     where chunks.id is not null and (c.status = 'uploaded' and c.verified_at is not null) is not true
+     union all
+     select 'chunk ' || chunks.id || ' has no stored slices'
+     from chunks where chunks.id is not null and not exists (
+       select from public.chunk_replicas r where r.chunk_id = chunks.id and r.kind = 'slices')
+     union all
+     select 'hold ' || id || ': ' || reason from app_private.retention_holds where range_start < $1::timestamptz
+     union all
+     select 'analysis ' || id || ' is ' || status from public.analysis_jobs
+     where status in ('queued', 'running') and time_range_start < $1::timestamptz`,
+    [partition.upper],
+  )
+  return rows.map((row) => row.blocker)
+}
+
+/** Rows and bytes of a partition, measured. */
+export async function measurePartition(db: Queryable, name: string): Promise<PartitionMeasure> {
+  const { rows } = await db.query<PartitionMeasure>(
+    `select (select count(*) from entropy_partitions.${identifier(name)})::float8 as rows,
+            pg_total_relation_size($1::regclass)::float8 as bytes`,
+    [`entropy_partitions.${identifier(name)}`],
+  )
+  return rows[0]
+}
+
+/** Stops writes to all of entropy_samples until the transaction ends, or gives up after `timeoutMs`. */
+export async function lockSamples(tx: Queryable, timeoutMs: number): Promise<void> {
+  await tx.query(`select set_config('lock_timeout', $1, true)`, [String(timeoutMs)])
+  // DROP of a partition needs this lock on the parent in any case; taking the partition's first would deadlock with an
+  // insert that holds the parent and waits for the partition.
+  await tx.query('lock table only public.entropy_samples in access exclusive mode')
+}
+
+/** Drops the partition. Only after `lockSamples` and an empty `listPruneBlockers` in the same transaction. */
+export async function dropPartition(tx: Queryable, name: string): Promise<void> {
+  await tx.query(`drop table entropy_partitions.${identifier(name)}`)
+}
+
+/**
+ * Deletes one chunk's rows from the default partition: strays have no day that could be dropped. Only rows of chunks that
+ * are verified, sliced, expired and wanted by no hold or analysis. Returns null when there is none left.
+ */
+export async function deleteStrayChunk(
+  tx: Queryable,
+  retentionDays: number,
+): Promise<{ chunkId: string; rows: number; bytes: number } | null> {
+  const { rows } = await tx.query<{ chunkId: string; rows: number; bytes: number }>(
+    `with stray as (
+       select c.id, c.min_timestamp, c.max_timestamp from public.storj_chunks c
+       where c.status = 'uploaded' and c.verified_at is not null
+         and least(c.max_timestamp, c.created_at) < now() - $1 * interval '1 day'
+         and exists (select from public.chunk_replicas r where r.chunk_id = c.id and r.kind = 'slices')
+         and exists (select from entropy_partitions.entropy_samples_default s where s.storj_chunk_id = c.id)
+         and not exists (select from app_private.retention_holds h
+           where h.range_start <= c.max_timestamp and h.range_end > c.min_timestamp)
+         and not exists (select from public.analysis_jobs a
+           where a.status in ('queued', 'running')
+             and a.time_range_start <= c.max_timestamp and a.time_range_end > c.min_timestamp)
+       order by c.created_at limit 1 for update skip locked
+     ), gone as (
+       delete from entropy_partitions.entropy_samples_default s using stray where s.storj_chunk_id = stray.id
+       returning pg_column_size(s.*) as size
+     )
+     select (select id from stray) as "chunkId", count(*)::float8 as rows, coalesce(sum(size), 0)::float8 as bytes
+     from gone`,
+    [retentionDays],
+  )
+  return rows[0].chunkId === null ? null : rows[0]
+}
+
+/** Writes a row of maintenance_log. */
+export async function logMaintenance(
+  db: Queryable,
+  entry: {
+    operation: string
+    table: string
+    details: object
+    rows: number | null
+    bytes: number | null
+    durationMs: number
+  },
+): Promise<void> {
+  await db.query(
+    `insert into public.maintenance_log (operation_type, target_table, details, rows_affected, bytes_freed, duration_ms)
+     values ($1, $2, $3, $4, $5, $6)`,
+    [
+      entry.operation,
+      entry.table,
+      JSON.stringify(entry.details),
+      entry.rows,
+      entry.bytes,
+      Math.round(entry.durationMs),
+    ],
+  )
+}
+
+function identifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -1,0 +1,33 @@
+import type { Queryable } from './pool.ts'
+
+/** Jobs that could be taken now, by queue (the dead letter queue among them). */
+export async function countReadyJobs(db: Queryable): Promise<Record<string, number>> {
+  const { rows } = await db.query<{ name: string; ready: number }>(
+    `select name, count(*)::int as ready from pgboss.job
+     where state < 'active' and start_after <= now() group by name order by name`,
+  )
+  return Object.fromEntries(rows.map((row) => [row.name, row.ready]))
+}
+
+/** Jobs by queue and state, those that ended left out. */
+export async function countJobs(db: Queryable): Promise<{ queue: string; state: string; jobs: number }[]> {
+  const { rows } = await db.query<{ queue: string; state: string; jobs: number }>(
+    `select name as queue, state::text as state, count(*)::int as jobs from pgboss.job
+     where state < 'completed' group by 1, 2 order by 1, 2`,
+  )
+  return rows
+}
+
+/** The newest dead letters: what failed, on what, why. */
+export async function listDeadLetters(
+  db: Queryable,
+  limit: number,
+): Promise<{ id: string; queue: string; data: object; error: string | null; failedAt: Date }[]> {
+  const { rows } = await db.query(
+    `select id, source_name as queue, data, coalesce(source_output ->> 'message', source_output #>> '{value,message}') as error,
+            created_on as "failedAt"
+     from pgboss.job where name = 'dead-letter' and state = 'created' order by created_on desc limit $1`,
+    [limit],
+  )
+  return rows
+}

@@ -1,0 +1,121 @@
+import { pipeline as pump } from 'node:stream/promises'
+import type pg from 'pg'
+import { to as copyTo } from 'pg-copy-streams'
+import { CoherenceError } from '../pipeline/errors.ts'
+import type { SampleColumns } from '../pipeline/samples.ts'
+import { SAMPLE_COLUMNS, parseSampleCopy } from './copy-binary.ts'
+import { inTransaction, type Queryable } from './pool.ts'
+
+/** One sample on its way in. `timestamp` is UTC with microseconds as text, or a Date. */
+export interface NewSample {
+  readonly deviceId: string
+  readonly profileId: string
+  readonly timestamp: Date | string
+  readonly sequence: bigint
+  readonly data: Uint8Array
+}
+
+/**
+ * Inserts a batch in one statement, all or nothing, and notes when its devices were last seen. Throws SAMPLES_REJECTED
+ * with the database's reason; nothing of the batch is stored then.
+ */
+export async function insertSamples(db: Queryable, samples: readonly NewSample[]): Promise<void> {
+  if (samples.length === 0) return
+  try {
+    await db.query(
+      `with stored as (
+         insert into public.entropy_samples (device_id, profile_id, "timestamp", sequence, byte_length, sample_data)
+         select device_id, profile_id, "timestamp", sequence, octet_length(sample_data), sample_data
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bigint[], $5::bytea[])
+           as batch (device_id, profile_id, "timestamp", sequence, sample_data)
+       )
+       update public.devices set last_seen_at = now()
+       where id = any ($1::uuid[]) and (last_seen_at is null or last_seen_at < now() - interval '1 minute')`,
+      [
+        samples.map((sample) => sample.deviceId),
+        samples.map((sample) => sample.profileId),
+        samples.map((sample) => sample.timestamp),
+        samples.map((sample) => sample.sequence),
+        samples.map((sample) => Buffer.from(sample.data.buffer, sample.data.byteOffset, sample.data.byteLength)),
+      ],
+    )
+  } catch (cause) {
+    const { code, message } = cause as { code?: string; message: string }
+    // Classes 22 and 23: the data is at fault, not the connection.
+    if (code?.startsWith('22') || code?.startsWith('23')) {
+      throw new CoherenceError('SAMPLES_REJECTED', `the batch of ${samples.length} samples was refused: ${message}`, {
+        cause,
+      })
+    }
+    throw cause
+  }
+}
+
+/**
+ * All rows of one chunk, sorted by device, timestamp, sequence, id: the order of the file. `bounds` are the chunk's
+ * own extents, which let the planner open only the partitions that can hold its rows.
+ */
+export async function readChunkSamples(
+  pool: pg.Pool,
+  chunkId: string,
+  bounds: { from: string; to: string; rows: number; bytes: number },
+): Promise<SampleColumns> {
+  return await copySamples(
+    pool,
+    `storj_chunk_id = ${literal(chunkId)}
+     and "timestamp" between ${literal(bounds.from)}::timestamptz and ${literal(bounds.to)}::timestamptz`,
+    bounds,
+  )
+}
+
+/**
+ * The rows of `deviceId` in [from, to) that no uploaded chunk holds, in the order of a file. Runs in the caller's
+ * transaction, so that its snapshot and the caller's list of chunks cut the samples in two without overlap.
+ */
+export async function readUnpackedSamples(
+  tx: pg.PoolClient,
+  deviceId: string,
+  from: string,
+  to: string,
+): Promise<SampleColumns> {
+  return await runCopy(
+    tx,
+    `device_id = ${literal(deviceId)}
+     and "timestamp" >= ${literal(from)}::timestamptz and "timestamp" < ${literal(to)}::timestamptz
+     and (storj_chunk_id is null or not exists (
+       select from public.storj_chunks c where c.id = storj_chunk_id and c.status = 'uploaded'))`,
+    { rows: 1024, bytes: 65_536 },
+  )
+}
+
+async function copySamples(
+  pool: pg.Pool,
+  where: string,
+  expected: { rows: number; bytes: number },
+): Promise<SampleColumns> {
+  return await inTransaction(pool, async (tx) => {
+    // The sort of a chunk spills to disk at the usual 4 MB.
+    await tx.query(`set local work_mem = '128MB'`)
+    return await runCopy(tx, where, expected)
+  })
+}
+
+async function runCopy(tx: pg.PoolClient, where: string, expected: { rows: number; bytes: number }) {
+  const stream = tx.query(
+    copyTo(
+      `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}
+             order by device_id, "timestamp", sequence, id) to stdout (format binary)`,
+    ),
+  )
+  let samples: SampleColumns | undefined
+  await pump(stream, async (source) => {
+    samples = await parseSampleCopy(source as AsyncIterable<Buffer>, expected)
+  })
+  return samples as SampleColumns
+}
+
+/** COPY takes no parameters; everything that comes here is a uuid or a time that Postgres itself printed. */
+function literal(value: string): string {
+  if (!/^[0-9A-Za-z :.+TZ-]+$/.test(value)) throw new RangeError(`not a plain literal: ${JSON.stringify(value)}`)
+  return `'${value}'`
+}

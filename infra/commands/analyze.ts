@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { CoherenceError } from '../../pipeline/errors.ts'
+import { analyzeChunkSuite } from '../../pipeline/analyze.ts'
+import { BATTERY_VERSION } from '../../pipeline/tests/registry.ts'
+import { usage, type Register } from '../cli.ts'
+import { formatBytes, formatP, formatTable } from '../output.ts'
+
+const SUITES = ['chunk'] as const
+/** The whole input is held in memory. */
+const MAX_BYTES = 1024 ** 3
+
+export const analyzeCommand: Register = (program, bind) => {
+  program
+    .command('analyze')
+    .argument('<file>', 'the bytes to test; - for a pipe')
+    .description('run the randomness battery on any file; needs no database')
+    .option('--suite <name>', `which battery: ${SUITES.join(', ')}`, 'chunk')
+    .action(
+      bind(async ({ output, signal }, file: string, { suite }: { suite: string }) => {
+        if (!SUITES.includes(suite as (typeof SUITES)[number])) {
+          throw usage(`no suite is named ${JSON.stringify(suite)}; there is: ${SUITES.join(', ')}.`)
+        }
+        const bytes = await readInput(file, signal)
+        const sha256 = createHash('sha256').update(bytes).digest('hex')
+        const results = analyzeChunkSuite(bytes)
+        const document = {
+          file,
+          bytes: bytes.length,
+          sha256,
+          bit_order: 'msb',
+          suite,
+          version: BATTERY_VERSION,
+          results,
+        }
+        output.result(document, () => {
+          const rows = results.map((result) => [
+            result.test,
+            result.status,
+            result.p_values.map(formatP).join(' '),
+            result.reason ?? (result.statistic === null ? '' : result.statistic.toPrecision(6)),
+          ])
+          return [
+            `${file}: ${formatBytes(bytes.length)}, sha256 ${sha256}`,
+            formatTable(['test', 'status', 'P', 'statistic'], rows),
+          ].join('\n')
+        })
+      }),
+    )
+}
+
+async function readInput(file: string, signal: AbortSignal): Promise<Uint8Array> {
+  const pieces: Buffer[] = []
+  let length = 0
+  try {
+    for await (const piece of file === '-' ? process.stdin : createReadStream(file, { signal })) {
+      pieces.push(piece as Buffer)
+      length += (piece as Buffer).length
+      if (length > MAX_BYTES) {
+        throw new CoherenceError(
+          'INPUT_INVALID',
+          `${file} is larger than ${formatBytes(MAX_BYTES)}, the most this command takes.`,
+        )
+      }
+    }
+  } catch (cause) {
+    if (cause instanceof CoherenceError || signal.aborted) throw cause
+    throw new CoherenceError('INPUT_INVALID', `cannot read ${file}: ${(cause as Error).message}`, { cause })
+  }
+  return Buffer.concat(pieces, length)
+}

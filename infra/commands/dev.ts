@@ -1,0 +1,67 @@
+import { join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { runTick } from '../../jobs/tick.ts'
+import { runWorker } from '../../jobs/work.ts'
+import { usage, type Register } from '../cli.ts'
+import { openContext } from '../context.ts'
+import { registerLiveDevices, sampleLive } from '../live-devices.ts'
+import { createLogger } from '../logger.ts'
+import { startStack } from '../stack.ts'
+
+const TICK_MS = 15_000
+
+export const devCommand: Register = (program, bind) => {
+  program
+    .command('dev')
+    .description('the embedded stack, kept running, its data kept; ends with Ctrl-C')
+    .option('--dir <path>', 'where the data is kept', '.coherence')
+    .option('--port <n>', 'the port of Postgres; a free one if not given')
+    .option('--live', 'let this machine’s own devices sample all the while')
+    .action(
+      bind(async ({ output, signal, json }, flags: { dir: string; port?: string; live?: boolean }) => {
+        const port = flags.port === undefined ? undefined : Number(flags.port)
+        if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
+          throw usage('--port takes a number from 1 to 65535.')
+        const directory = resolve(flags.dir)
+        const stack = await startStack({
+          databaseDirectory: join(directory, 'postgres'),
+          storageDirectory: join(directory, 'storage'),
+          persistent: true,
+          port,
+          environment: { LOG_LEVEL: 'info', CHUNK_MAX_AGE: '60' },
+        })
+        try {
+          const { context, close } = await openContext(stack.config, createLogger(stack.config.logLevel), {
+            poolSize: 6,
+          })
+          try {
+            const ready = { DATABASE_URL: stack.config.databaseUrl, LOCAL_STORAGE_DIR: stack.config.localStorageDir }
+            output.result(ready, () =>
+              [
+                'Ready. In another terminal:',
+                ...Object.entries(ready).map(([name, value]) => `  export ${name}='${value}'`),
+              ].join('\n'),
+            )
+            const worker = runWorker(context, { mode: 'watch', signal })
+            const live = flags.live === true ? sampleForever(context.pool, signal) : Promise.resolve()
+            while (!signal.aborted) {
+              await runTick(context)
+              await sleep(TICK_MS, undefined, { signal }).catch(() => {})
+            }
+            await Promise.all([worker, live])
+            if (!json) output.say('stopped')
+          } finally {
+            await close()
+          }
+        } finally {
+          await stack.stop()
+        }
+        return 0
+      }),
+    )
+}
+
+async function sampleForever(pool: Parameters<typeof registerLiveDevices>[0], signal: AbortSignal): Promise<void> {
+  const { devices } = await registerLiveDevices(pool)
+  await sampleLive(pool, devices, { seconds: Number.POSITIVE_INFINITY, signal })
+}

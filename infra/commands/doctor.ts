@@ -1,0 +1,98 @@
+import { pendingMigrations } from '../../db/migrate.ts'
+import { keepsSession, readRoleFacts } from '../../db/health.ts'
+import { openPool, unreachable } from '../../db/pool.ts'
+import { startBoss } from '../../jobs/boss.ts'
+import { missingQueues } from '../../jobs/install.ts'
+import type { Register } from '../cli.ts'
+import { parseConfig, readEnvironment, type Config } from '../config.ts'
+import { openStore } from '../context.ts'
+
+interface Check {
+  readonly name: string
+  readonly ok: boolean
+  /** What was found, and what to do if it is wrong. */
+  readonly detail: string
+}
+
+export const doctorCommand: Register = (program, bind) => {
+  program
+    .command('doctor')
+    .description('check every assumption: connection, roles, schema, queues, store; exit 1 if one fails')
+    .action(
+      bind(async ({ output }) => {
+        const config = parseConfig(readEnvironment())
+        const checks = [...(await checkDatabase(config)), await check('object store', () => checkStore(config))]
+        output.result({ ok: checks.every((one) => one.ok), checks }, () =>
+          checks.map((one) => `${one.ok ? 'ok  ' : 'FAIL'}  ${one.name.padEnd(14)}  ${one.detail}`).join('\n'),
+        )
+        return checks.every((one) => one.ok) ? 0 : 1
+      }),
+    )
+}
+
+async function check(name: string, look: () => Promise<string>): Promise<Check> {
+  try {
+    return { name, ok: true, detail: await look() }
+  } catch (error) {
+    return { name, ok: false, detail: (error as Error).message }
+  }
+}
+
+async function checkDatabase(config: Config): Promise<Check[]> {
+  const options = { databaseUrl: config.databaseUrl, caCert: config.databaseCaCert }
+  const pool = openPool({ ...options, max: 2 })
+  try {
+    const connection = await check('connection', async () => {
+      const { rows } = await pool
+        .query('select current_user as user, version()')
+        .catch((cause: unknown) => Promise.reject(unreachable(config.databaseUrl, cause)))
+      const session = await keepsSession(pool)
+      return `${rows[0].user}, ${String(rows[0].version).split(' on ')[0]}, ${
+        session
+          ? 'a session (direct or session pooler): everything works'
+          : 'a transaction pooler: everything but `migrate` works'
+      }`
+    })
+    if (!connection.ok) return [connection]
+    return [
+      connection,
+      await check('schema', async () => {
+        const pending = await pendingMigrations(options)
+        if (pending.length > 0) throw new Error(`${pending.length} migrations are pending: run \`coherence migrate\`.`)
+        return 'up to date'
+      }),
+      await check('queues', async () => {
+        const missing = await missingQueues(options)
+        if (missing.length > 0) throw new Error(`missing ${missing.join(', ')}: run \`coherence migrate\`.`)
+        const boss = await startBoss(pool, { onError: () => {} })
+        await boss.stop({ graceful: false, close: false })
+        return 'all there, of this build'
+      }),
+      await check('roles', async () => {
+        const facts = await readRoleFacts(pool)
+        if (facts.missingRoles.length > 0) {
+          throw new Error(
+            `roles ${facts.missingRoles.join(', ')} are missing: this is no Supabase database; see docs on other Postgres servers.`,
+          )
+        }
+        if (!facts.bypassRls) throw new Error(`${facts.user} is bound by row level security: connect as postgres.`)
+        return `${facts.user} passes row level security; anon, authenticated, service_role exist`
+      }),
+      await check('partitions', async () => {
+        const facts = await readRoleFacts(pool)
+        if (facts.partitionsAhead === 0)
+          throw new Error('no partition is ready for tomorrow: is `coherence tick` scheduled?')
+        return `${facts.partitionsAhead} days ahead, ${facts.defaultPartitionRows} stray rows`
+      }),
+    ]
+  } finally {
+    await pool.end()
+  }
+}
+
+async function checkStore(config: Config): Promise<string> {
+  const store = await openStore(config)
+  const started = performance.now()
+  await store.probe()
+  return `${store.backend}:${store.bucket} round trip in ${Math.round(performance.now() - started)} ms`
+}

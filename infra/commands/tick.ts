@@ -1,0 +1,24 @@
+import { runTick } from '../../jobs/tick.ts'
+import type { Register } from '../cli.ts'
+import { withContext } from './with-context.ts'
+
+export const tickCommand: Register = (program, bind) => {
+  program
+    .command('tick')
+    .description('the pulse: rescue lost jobs, send what is due, say how much is ready; run it every few minutes')
+    .action(
+      bind(async ({ output }) => {
+        await withContext(async ({ context }) => {
+          const outcome = await runTick(context)
+          output.result(outcome, () => {
+            const ready = Object.entries(outcome.ready).map(([queue, jobs]) => `${queue} ${jobs}`)
+            return [
+              `sent   ${outcome.sent.join(', ') || 'nothing is due'}`,
+              `ready  ${ready.join(', ') || 'no jobs'}`,
+              ...(outcome.deadLetters > 0 ? [`dead   ${outcome.deadLetters} letters; see \`coherence status\``] : []),
+            ].join('\n')
+          })
+        })
+      }),
+    )
+}

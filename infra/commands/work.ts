@@ -1,0 +1,60 @@
+import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
+import { runWorker } from '../../jobs/work.ts'
+import { usage, type Register } from '../cli.ts'
+import { withContext } from './with-context.ts'
+
+interface WorkFlags {
+  drain?: boolean
+  watch?: boolean
+  queues?: string
+  maxSeconds?: string
+}
+
+export const workCommand: Register = (program, bind) => {
+  program
+    .command('work')
+    .description('do jobs: until none is ready (--drain), or until stopped (--watch)')
+    .option('--drain', 'end when nothing is ready: for containers, cron, Modal')
+    .option('--watch', 'go on until SIGTERM or Ctrl-C: for a long-lived service')
+    .option('--queues <names>', `only these, separated by commas: ${QUEUE_NAMES.join(', ')}`)
+    .option('--max-seconds <n>', 'take no new job after this long')
+    .action(
+      bind(async ({ output, signal }, flags: WorkFlags) => {
+        if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
+        const queues = parseQueues(flags.queues)
+        const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
+        if (maxSeconds !== undefined && !(maxSeconds > 0)) throw usage('--max-seconds takes a number above 0.')
+        return await withContext(async ({ context, config }) => {
+          const progress = output.progress(flags.drain ? 'draining' : 'watching')
+          let done = 0
+          const outcome = await runWorker(context, {
+            mode: flags.drain ? 'drain' : 'watch',
+            queues,
+            maxSeconds,
+            concurrency: config.workConcurrency,
+            signal,
+            onJob: ({ queue }) => progress.update(`${++done} jobs, last ${queue}`),
+          })
+          progress.end()
+          output.result(outcome, () => {
+            const list = (counts: Record<string, number>) =>
+              Object.entries(counts)
+                .map(([queue, jobs]) => `${queue} ${jobs}`)
+                .join(', ') || 'none'
+            return `completed  ${list(outcome.completed)}\nfailed     ${list(outcome.failed)}\nended      ${outcome.stopped} after ${outcome.seconds.toFixed(1)} s`
+          })
+          // A failed job is the queue's to retry; stopping on request is a clean end.
+          return 0
+        })
+      }),
+    )
+}
+
+function parseQueues(list: string | undefined): QueueName[] | undefined {
+  if (list === undefined) return undefined
+  const names = list.split(',').map((name) => name.trim())
+  const unknown = names.filter((name) => !QUEUE_NAMES.includes(name as QueueName))
+  if (unknown.length > 0)
+    throw usage(`no queue is named ${unknown.join(', ')}; the queues are ${QUEUE_NAMES.join(', ')}.`)
+  return QUEUE_NAMES.filter((name) => names.includes(name))
+}

@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs'
+import type { Logger } from 'pino'
+import { assertReachable, openPool } from '../db/pool.ts'
+import { startBoss } from '../jobs/boss.ts'
+import type { JobContext } from '../jobs/context.ts'
+import { CoherenceError } from '../pipeline/errors.ts'
+import { openLocalStore } from '../storage/local.ts'
+import type { ObjectStore } from '../storage/object-store.ts'
+import type { Config } from './config.ts'
+
+const PACKAGE = new URL(import.meta.url.endsWith('.ts') ? '../package.json' : '../../package.json', import.meta.url)
+
+/** Name and version of this build; the version is written into every chunk. */
+export function libraryVersion(): string {
+  const { version } = JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }
+  return version
+}
+
+export interface OpenContext {
+  readonly context: JobContext
+  close(): Promise<void>
+}
+
+/** Opens what the jobs need: pool, queues, store. Throws the errors that say what is missing. */
+export async function openContext(
+  config: Config,
+  log: Logger,
+  options: { poolSize?: number; monitorIntervalSeconds?: number; checkpoint?: JobContext['checkpoint'] } = {},
+): Promise<OpenContext> {
+  const pool = openPool({
+    databaseUrl: config.databaseUrl,
+    caCert: config.databaseCaCert,
+    // A worker holds one connection a job in hand, and one for the queue and its heartbeats.
+    max: options.poolSize ?? config.workConcurrency + 1,
+  })
+  try {
+    await assertReachable(pool, config.databaseUrl)
+    const store = await openStore(config)
+    const boss = await startBoss(pool, {
+      monitorIntervalSeconds: options.monitorIntervalSeconds,
+      onError: (error) => log.warn({ err: error }, 'pg-boss'),
+    })
+    const context: JobContext = {
+      pool,
+      boss,
+      store,
+      storeOf: (replica) => {
+        if (replica.backend === store.backend && replica.bucket === store.bucket) return store
+        throw new CoherenceError(
+          'STORE_UNAVAILABLE',
+          `an object is in ${replica.backend}:${replica.bucket}, and this process is configured for ` +
+            `${store.backend}:${store.bucket} only.`,
+        )
+      },
+      settings: {
+        chunkTargetBytes: config.chunkTargetBytes,
+        chunkMaxAgeSeconds: config.chunkMaxAgeSeconds,
+        retentionDays: config.retentionDays,
+        libraryVersion: libraryVersion(),
+        sweepDeletes: config.sweepDeletes,
+      },
+      log,
+      checkpoint: options.checkpoint ?? (() => {}),
+    }
+    const close = async () => {
+      await boss.stop({ graceful: false, close: false }).catch(() => {})
+      await pool.end()
+    }
+    return { context, close }
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+}
+
+/** The store that new objects go to. */
+export async function openStore(config: Config, options: { create?: boolean } = {}): Promise<ObjectStore> {
+  return await openLocalStore(config.localStorageDir, config.storageBucket, { create: options.create ?? false })
+}

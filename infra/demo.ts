@@ -1,0 +1,141 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inTransaction } from '../db/pool.ts'
+import { sendJob } from '../jobs/boss.ts'
+import type { JobContext } from '../jobs/context.ts'
+import { packOnce } from '../jobs/pack.ts'
+import { runTick } from '../jobs/tick.ts'
+import { runWorker } from '../jobs/work.ts'
+import { testNames } from '../pipeline/tests/registry.ts'
+import { libraryVersion, openContext } from './context.ts'
+import { readFindings, type DeviceFinding, type Findings } from './findings.ts'
+import { loadArchive, registerLiveDevices, sampleLive } from './live-devices.ts'
+import { createLogger } from './logger.ts'
+import type { Output } from './output.ts'
+import { startStack } from './stack.ts'
+
+/** The archive is this old; RETENTION_DAYS is 30. */
+const ARCHIVE_DAYS = 40
+
+export interface DemoReport {
+  readonly samples: number
+  readonly bytes: number
+  readonly chunks: { path: string; sha256: string; rows: number }[]
+  readonly devices: DeviceFinding[]
+  readonly findings: Findings['findings']
+  readonly pairs: Findings['pairs']
+  readonly network: Findings['network']
+  readonly pruned: { rows: number; bytes: number; partitions: string[] }
+  readonly seconds: number
+  readonly version: string
+}
+
+/**
+ * The main job, end to end, on this machine alone: live devices sample while a worker packs, proves, tests and rolls up;
+ * then an analysis is asked for as a user would, and an expired archive is pruned.
+ */
+export async function runDemo(options: {
+  seconds: number
+  directory: string
+  output: Output
+  signal: AbortSignal
+}): Promise<DemoReport> {
+  const started = performance.now()
+  const { output, signal } = options
+  const setup = output.progress('starting Postgres')
+  const storageDirectory = join(options.directory, new Date().toISOString().replaceAll(/[:.]/g, '-'))
+  const stack = await startStack({
+    databaseDirectory: join(mkdtempSync(join(tmpdir(), 'coherence-demo-')), 'postgres'),
+    storageDirectory,
+    persistent: false,
+    environment: { CHUNK_MAX_AGE: '8', RETENTION_DAYS: '30' },
+  })
+  try {
+    const { context, close } = await openContext(stack.config, createLogger(stack.config.logLevel))
+    setup.end('PostgreSQL 17, schema, queues and a store on disk are ready')
+    try {
+      const { userId, devices } = await registerLiveDevices(context.pool)
+      const archive = await loadArchive(context.pool, userId, ARCHIVE_DAYS)
+      const from = new Date()
+      const live = await sampleAndWork(context, devices, options)
+      signal.throwIfAborted()
+      const to = new Date(Date.now() + 1)
+
+      const finish = output.progress('packing, proving, testing, rolling up')
+      while (await packOnce(context, true)) signal.throwIfAborted()
+      await inTransaction(context.pool, async (tx) => {
+        // As the user's web app does it: a row in analysis_jobs, nothing else.
+        await tx.query(`select set_config('request.jwt.claims', $1, true), set_config('role', 'authenticated', true)`, [
+          JSON.stringify({ sub: userId, role: 'authenticated' }),
+        ])
+        await tx.query(
+          `insert into public.analysis_jobs (user_id, device_ids, time_range_start, time_range_end, test_names)
+           values ($1, $2, $3, $4, $5)`,
+          [userId, devices.map((device) => device.id), from, to, testNames],
+        )
+      })
+      await runWorker(context, { mode: 'drain', signal })
+      await sendJob(context.boss, context.pool, 'prune', {})
+      await runWorker(context, { mode: 'drain', signal })
+      signal.throwIfAborted()
+      finish.end('done')
+
+      const findings = await readFindings(context, devices, from, to)
+      const root = join(storageDirectory, context.store.bucket)
+      return {
+        samples: live.samples + archive.samples,
+        bytes: live.bytes + archive.bytes,
+        chunks: findings.chunks.map(({ objectKey, ...chunk }) => ({
+          path: relative(process.cwd(), join(root, objectKey)),
+          ...chunk,
+        })),
+        devices: findings.devices,
+        findings: findings.findings,
+        pairs: findings.pairs,
+        network: findings.network,
+        pruned: findings.pruned,
+        seconds: (performance.now() - started) / 1000,
+        version: libraryVersion(),
+      }
+    } finally {
+      await close()
+    }
+  } finally {
+    await stack.stop()
+  }
+}
+
+async function sampleAndWork(
+  context: JobContext,
+  devices: Parameters<typeof sampleLive>[1],
+  options: { seconds: number; output: Output; signal: AbortSignal },
+): Promise<{ samples: number; bytes: number }> {
+  const progress = options.output.progress(`${devices.length} devices live`)
+  const sampling = new AbortController()
+  const worker = runWorker(context, { mode: 'watch', signal: sampling.signal })
+  const ticking = tickUntil(context, sampling.signal)
+  try {
+    const stored = await sampleLive(context.pool, devices, {
+      seconds: options.seconds,
+      signal: options.signal,
+      onSecond: (elapsed) =>
+        progress.update(`${Math.floor(elapsed)} of ${options.seconds} s`, elapsed, options.seconds),
+    })
+    progress.end(`${stored.samples} samples in ${options.seconds} s`)
+    return stored
+  } finally {
+    sampling.abort()
+    await worker
+    await ticking
+  }
+}
+
+async function tickUntil(context: JobContext, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await runTick(context)
+    await sendJob(context.boss, context.pool, 'pack', {})
+    await sleep(2_000, undefined, { signal }).catch(() => {})
+  }
+}

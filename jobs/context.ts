@@ -1,0 +1,54 @@
+import type pg from 'pg'
+import type { PgBoss } from 'pg-boss'
+import type { Logger } from 'pino'
+import type { Replica } from '../db/replicas.ts'
+import type { ObjectStore } from '../storage/object-store.ts'
+import type { JobData, QueueName } from './queues.ts'
+
+/** The numbers that jobs go by; infra/config reads them from the environment. */
+export interface PipelineSettings {
+  readonly chunkTargetBytes: number
+  readonly chunkMaxAgeSeconds: number
+  readonly retentionDays: number
+  /** Written into every chunk; part of what makes its bytes. */
+  readonly libraryVersion: string
+  /** Objects that no row names are removed by `sweep` only if this is set; otherwise they are counted. */
+  readonly sweepDeletes: boolean
+}
+
+/** Everything a job may touch. */
+export interface JobContext {
+  readonly pool: pg.Pool
+  readonly boss: PgBoss
+  /** Where new objects go. */
+  readonly store: ObjectStore
+  /** The store a replica is in; throws STORE_UNAVAILABLE if it is not configured here. */
+  readonly storeOf: (replica: Pick<Replica, 'backend' | 'bucket'>) => ObjectStore
+  readonly settings: PipelineSettings
+  readonly log: Logger
+  /**
+   * Called between any two steps of a chunk's life with the step's name; does nothing in production. Tests stop or kill
+   * the worker here.
+   */
+  readonly checkpoint: (step: string) => Promise<void> | void
+}
+
+/** A fetched job. */
+export interface ActiveJob<Q extends QueueName = QueueName> {
+  readonly id: string
+  readonly name: Q
+  readonly data: JobData[Q]
+  readonly retryCount: number
+  readonly retryLimit: number
+  /** Aborted when the job is lost to another worker, or the worker must stop now. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Does the job. Resolves to what is worth keeping as its output; `completed` if it has completed the job in its own
+ * transaction, otherwise the worker completes it.
+ */
+export type JobHandler<Q extends QueueName> = (
+  context: JobContext,
+  job: ActiveJob<Q>,
+) => Promise<{ output?: object; completed?: boolean }>

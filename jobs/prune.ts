@@ -1,0 +1,129 @@
+import {
+  deleteStrayChunk,
+  dropPartition,
+  listExpiredPartitions,
+  listPruneBlockers,
+  lockSamples,
+  logMaintenance,
+  measurePartition,
+  type Partition,
+} from '../db/prune.ts'
+import { inTransaction } from '../db/pool.ts'
+import { dropMinuteStats, evictSlices } from '../db/slices.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+
+/** How long inserts may have to wait for a prune. The check under the lock walks chunks, not rows. */
+const LOCK_TIMEOUT_MS = 1_000
+
+export interface PruneOutcome {
+  readonly dropped: { partition: string; rows: number; bytes: number }[]
+  readonly kept: { partition: string; blockers: string[] }[]
+  readonly strayRows: number
+  readonly evictedChunks: number
+}
+
+/**
+ * Drops every expired day of which all samples are proved to be in the object store, deletes expired strays chunk by
+ * chunk, and lets go of partials and minute statistics of pruned days. Each step is one transaction with its row in
+ * maintenance_log.
+ */
+export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>, 'signal'>) {
+  const { retentionDays } = context.settings
+  const outcome: PruneOutcome = { dropped: [], kept: [], strayRows: 0, evictedChunks: 0 }
+  for (const partition of await listExpiredPartitions(context.pool, retentionDays)) {
+    if (job.signal.aborted) break
+    // Looked at without a lock first: inserts must not wait for a day that cannot go.
+    const blockers = await listPruneBlockers(context.pool, partition)
+    const dropped = blockers.length > 0 ? null : await dropProvedPartition(context, partition)
+    if (dropped) outcome.dropped.push(dropped)
+    else outcome.kept.push({ partition: partition.name, blockers })
+  }
+  const strayRows = await pruneStrays(context, job.signal)
+  const evictedChunks = await evictPruned(context, job.signal)
+  for (const kept of outcome.kept) context.log.warn(kept, 'partition kept')
+  return { output: { ...outcome, strayRows, evictedChunks } satisfies PruneOutcome }
+}
+
+async function dropProvedPartition(context: JobContext, partition: Partition) {
+  const started = performance.now()
+  const measure = await measurePartition(context.pool, partition.name)
+  return await inTransaction(context.pool, async (tx) => {
+    await lockSamples(tx, LOCK_TIMEOUT_MS)
+    // Once more under the lock: nothing can be added between this answer and the drop.
+    if ((await listPruneBlockers(tx, partition)).length > 0) return null
+    await dropPartition(tx, partition.name)
+    await context.checkpoint('prune: before commit')
+    await logMaintenance(tx, {
+      operation: 'prune',
+      table: 'entropy_samples',
+      details: { partition: partition.name, upper: partition.upper, retention_days: context.settings.retentionDays },
+      rows: measure.rows,
+      bytes: measure.bytes,
+      durationMs: performance.now() - started,
+    })
+    context.log.info({ partition: partition.name, ...measure }, 'pruned')
+    return { partition: partition.name, ...measure }
+  })
+}
+
+async function pruneStrays(context: JobContext, signal: AbortSignal): Promise<number> {
+  let total = 0
+  while (!signal.aborted) {
+    const started = performance.now()
+    const gone = await inTransaction(context.pool, async (tx) => {
+      const stray = await deleteStrayChunk(tx, context.settings.retentionDays)
+      if (stray) {
+        await logMaintenance(tx, {
+          operation: 'prune',
+          table: 'entropy_samples',
+          details: { chunk_id: stray.chunkId, partition: 'entropy_samples_default' },
+          rows: stray.rows,
+          bytes: stray.bytes,
+          durationMs: performance.now() - started,
+        })
+      }
+      return stray
+    })
+    if (!gone) break
+    total += gone.rows
+  }
+  return total
+}
+
+async function evictPruned(context: JobContext, signal: AbortSignal): Promise<number> {
+  const { retentionDays } = context.settings
+  let total = 0
+  while (!signal.aborted) {
+    const started = performance.now()
+    const evicted = await inTransaction(context.pool, async (tx) => {
+      const gone = await evictSlices(tx, retentionDays, 500)
+      if (gone.chunks > 0) {
+        await logMaintenance(tx, {
+          operation: 'evict_slices',
+          table: 'chunk_slices',
+          details: { chunks: gone.chunks },
+          rows: gone.rows,
+          bytes: gone.bytes,
+          durationMs: performance.now() - started,
+        })
+      }
+      return gone.chunks
+    })
+    if (evicted === 0) break
+    total += evicted
+  }
+  const started = performance.now()
+  await inTransaction(context.pool, async (tx) => {
+    const rows = await dropMinuteStats(tx, retentionDays)
+    if (rows === 0) return
+    await logMaintenance(tx, {
+      operation: 'drop_minute_stats',
+      table: 'device_timeslice_stats',
+      details: { retention_days: retentionDays },
+      rows,
+      bytes: null,
+      durationMs: performance.now() - started,
+    })
+  })
+  return total
+}

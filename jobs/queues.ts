@@ -1,0 +1,55 @@
+import type { Queue } from 'pg-boss'
+
+/** What each job carries. Keys are snake_case: SQL writes some of them. */
+export interface JobData {
+  pack: Record<string, never>
+  'upload-chunk': { chunk_id: string; replace?: boolean }
+  'test-chunk': { chunk_id: string }
+  /** The UTC hour, in seconds since 1970, of one device. */
+  'rollup-slice': { device_id: string; hour: number }
+  'rollup-coherence': { hour: number }
+  'run-analysis': { analysis_job_id: string }
+  reconcile: Record<string, never>
+  prune: Record<string, never>
+  sweep: Record<string, never>
+}
+
+export type QueueName = keyof JobData
+
+export const DEAD_LETTER = 'dead-letter'
+
+const LONG_AGO = 365 * 86_400
+
+/** Settings that all queues share: numbers that fit a container of 15 minutes which may vanish at any time. */
+const COMMON = {
+  retryLimit: 5,
+  retryDelay: 5,
+  retryBackoff: true,
+  retryDelayMax: 300,
+  expireInSeconds: 900,
+  heartbeatSeconds: 60,
+  deleteAfterSeconds: 7 * 86_400,
+  deadLetter: DEAD_LETTER,
+} as const satisfies Omit<Queue, 'name'>
+
+/**
+ * Every queue, in the order in which an idle worker looks at them. `exclusive`: one job a key, queued or active. `short`:
+ * one queued job a key, whatever is active: a mark that something is dirty must not be lost to a run that has started.
+ * `batch`: jobs taken at once. `everySeconds`: how often `tick` sends one.
+ */
+export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: number; everySeconds?: number }> = {
+  'upload-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
+  'test-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
+  'run-analysis': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
+  pack: { options: { ...COMMON, policy: 'short' }, batch: 1, everySeconds: 30 },
+  'rollup-slice': { options: { ...COMMON, policy: 'short' }, batch: 20 },
+  'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
+  reconcile: { options: { ...COMMON, policy: 'exclusive', retryLimit: 0 }, batch: 1, everySeconds: 300 },
+  prune: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 3600 },
+  sweep: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 86_400 },
+}
+
+export const QUEUE_NAMES = Object.keys(QUEUES) as QueueName[]
+
+/** Dead letters wait for a person as long as pg-boss lets them. */
+export const DEAD_LETTER_OPTIONS: Omit<Queue, 'name'> = { retentionSeconds: LONG_AGO, deleteAfterSeconds: LONG_AGO }

@@ -1,0 +1,180 @@
+import { z } from 'zod'
+import {
+  completeAnalysis,
+  failAnalysis,
+  listChunksOfDevice,
+  listReadableDevices,
+  startAnalysis,
+  type AnalysisJob,
+  type AnalysisResult,
+} from '../db/analysis.ts'
+import { inTransaction } from '../db/pool.ts'
+import { readUnpackedSamples } from '../db/samples.ts'
+import { decodeChunk } from '../pipeline/chunk-format.ts'
+import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
+import { mergeSamples, selectSamples } from '../pipeline/merge-samples.ts'
+import type { SampleColumns } from '../pipeline/samples.ts'
+import { segmentByDevice } from '../pipeline/segments.ts'
+import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
+import { completeJob } from './boss.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+import { readReplica } from './read-object.ts'
+
+/** Payload of one device that an analysis holds in memory at most. */
+export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
+
+/** Parameters by test name, each a subset of that test's defaults. Made from the registry, so it cannot fall behind it. */
+const PARAMETERS = z.strictObject(
+  Object.fromEntries(
+    TESTS.map((test) => [
+      test.name,
+      z.record(z.string(), z.union([z.number(), z.string(), z.array(z.number())])).optional(),
+    ]),
+  ),
+)
+
+/**
+ * Answers one row of analysis_jobs. Every sample of the range counts once: those of uploaded chunks are read from where
+ * chunk_replicas says, all others from Postgres, cut in two by one snapshot.
+ */
+export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analysis'>) {
+  const request = await startAnalysis(context.pool, job.data.analysis_job_id)
+  if (request === null) return { output: { skipped: 'done already, or deleted' } }
+  try {
+    const parameters = validate(request)
+    const devices = await readableDevices(context, request)
+    const results: AnalysisResult[] = []
+    for (const deviceId of devices) {
+      job.signal.throwIfAborted()
+      results.push(...(await analyzeDevice(context, job, request, deviceId, parameters)))
+    }
+    await inTransaction(context.pool, async (tx) => {
+      await completeAnalysis(tx, request.id, results)
+      if (!(await completeJob(context.boss, tx, job, { results: results.length }))) {
+        throw new CoherenceError('CHUNK_STALE_ATTEMPT', `analysis ${request.id} is another worker's by now.`)
+      }
+    })
+    return { completed: true }
+  } catch (error) {
+    if (!isCoherenceError(error, 'ANALYSIS_INVALID')) throw error
+    // Asking again would not help: the row says what to change, and the queue has nothing to retry.
+    await failAnalysis(context.pool, request.id, error.message)
+    return { output: { failed: error.message } }
+  }
+}
+
+function invalid(message: string): CoherenceError {
+  return new CoherenceError('ANALYSIS_INVALID', message)
+}
+
+function validate(request: AnalysisJob): z.output<typeof PARAMETERS> {
+  if (request.testNames.length === 0) {
+    throw invalid(`test_names is empty. Name one or more of: ${testNames.join(', ')}.`)
+  }
+  const unknown = request.testNames.filter((name) => !testNames.includes(name))
+  if (unknown.length > 0) {
+    throw invalid(
+      `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${testNames.join(', ')}.`,
+    )
+  }
+  if (new Date(request.from) >= new Date(request.to)) {
+    throw invalid('time_range_start must be before time_range_end.')
+  }
+  const parsed = PARAMETERS.safeParse(request.parameters)
+  if (!parsed.success) {
+    throw invalid(
+      `parameters is an object of test names, each with that test's parameters: ${z.prettifyError(parsed.error)}`,
+    )
+  }
+  try {
+    // On no data every test answers "insufficient"; a parameter that does not exist or is out of range throws.
+    runTests(request.testNames, [], { params: withoutUndefined(parsed.data) })
+  } catch (error) {
+    throw invalid(`parameters: ${(error as Error).message}.`)
+  }
+  return parsed.data
+}
+
+/** What the row asks for, cut down to what its user owns; an admin may ask for every device. */
+async function readableDevices(context: JobContext, request: AnalysisJob): Promise<string[]> {
+  const readable = await listReadableDevices(context.pool, request.userId)
+  if (request.deviceIds.length === 0) {
+    if (readable.length === 0) throw invalid('You have no devices to analyze.')
+    return readable
+  }
+  const wanted = [...new Set(request.deviceIds.map((id) => String(id).toLowerCase()))].toSorted()
+  const refused = wanted.filter((id) => !readable.includes(id))
+  if (refused.length > 0) throw invalid(`These are not devices of yours: ${refused.slice(0, 10).join(', ')}.`)
+  return wanted
+}
+
+async function analyzeDevice(
+  context: JobContext,
+  job: ActiveJob<'run-analysis'>,
+  request: AnalysisJob,
+  deviceId: string,
+  parameters: z.output<typeof PARAMETERS>,
+): Promise<AnalysisResult[]> {
+  const samples = await collectSamples(context, job, request, deviceId)
+  const [device] = segmentByDevice(samples)
+  const segments = device?.segments ?? []
+  const results = runTests(
+    request.testNames,
+    segments.map((segment) => segment.bytes),
+    { params: withoutUndefined(parameters) },
+  )
+  const { segments: _segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
+  return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
+    testName: test,
+    deviceId,
+    summary: { status, ...(reason === undefined ? {} : { reason }), p_values, statistic },
+    metrics: { params, ...metrics, data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION },
+  }))
+}
+
+async function collectSamples(
+  context: JobContext,
+  job: ActiveJob<'run-analysis'>,
+  request: AnalysisJob,
+  deviceId: string,
+): Promise<SampleColumns> {
+  const { from, to } = request
+  const { replicas, waiting } = await inTransaction(context.pool, async (tx) => {
+    // One snapshot: a chunk that is uploaded a moment later is still among the waiting rows, and only there.
+    await tx.query('set transaction isolation level repeatable read read only')
+    return {
+      replicas: await listChunksOfDevice(tx, deviceId, from, to, context.store.backend),
+      waiting: await readUnpackedSamples(tx, deviceId, from, to),
+    }
+  })
+  const parts: SampleColumns[] = [waiting]
+  let bytes = waiting.data.length
+  for (const replica of replicas) {
+    job.signal.throwIfAborted()
+    const { samples } = decodeChunk(await readReplica(context, replica, job.signal))
+    const selected = selectSamples(samples, deviceId, microseconds(from), microseconds(to))
+    bytes += selected.data.length
+    if (bytes > ANALYSIS_MAX_BYTES) {
+      throw invalid(
+        `Device ${deviceId} has more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
+      )
+    }
+    parts.push(selected)
+  }
+  return mergeSamples(parts)
+}
+
+/** Microseconds since 1970 of a timestamptz as Postgres prints it, none of its six decimals lost. */
+function microseconds(text: string): bigint {
+  const [, whole, fraction, zone] = /^(.+?)(?:\.(\d{1,6}))?([+-]\d{2}(?::?\d{2})?)$/.exec(text) ?? []
+  const ms =
+    whole === undefined
+      ? Number.NaN
+      : Date.parse(`${whole.replace(' ', 'T')}${zone.length === 3 ? `${zone}:00` : zone}`)
+  if (Number.isNaN(ms)) throw invalid('time_range_start and time_range_end must be times of the years 1 to 9999.')
+  return BigInt(ms) * 1000n + BigInt((fraction ?? '').padEnd(6, '0'))
+}
+
+function withoutUndefined<T>(record: Record<string, T | undefined>): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).filter((entry): entry is [string, T] => entry[1] !== undefined))
+}

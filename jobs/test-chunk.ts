@@ -1,0 +1,161 @@
+import {
+  findUploadedChunk,
+  markChunkVerified,
+  noteChunkError,
+  replaceChunkAnalysis,
+  type StoredChunk,
+} from '../db/chunks.ts'
+import { inTransaction } from '../db/pool.ts'
+import { markReplica, recordReplica, type Replica } from '../db/replicas.ts'
+import { replaceChunkSlices } from '../db/slices.ts'
+import { decodeChunk } from '../pipeline/chunk-format.ts'
+import { slicesKey } from '../pipeline/chunk-key.ts'
+import { CoherenceError } from '../pipeline/errors.ts'
+import type { SampleColumns } from '../pipeline/samples.ts'
+import { segmentByDevice } from '../pipeline/segments.ts'
+import { encodePartial } from '../pipeline/slice-codec.ts'
+import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
+import { encodeSlices } from '../pipeline/slices-format.ts'
+import { BATTERY_VERSION, runTests, TESTS } from '../pipeline/tests/registry.ts'
+import { sha256Hex } from '../storage/object-store.ts'
+import { completeJob, sendJobs } from './boss.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+import { readObject } from './read-object.ts'
+
+export const HOUR = 3600
+
+/**
+ * The read-back proof and everything learned from it: download, hash, decode, run the battery, cut slice partials, and
+ * in one transaction write the results, mark the chunk verified and the touched slices dirty.
+ */
+export async function runTestChunk(context: JobContext, job: ActiveJob<'test-chunk'>) {
+  const chunk = await findUploadedChunk(context.pool, job.data.chunk_id)
+  if (chunk === null) return { output: { skipped: 'not uploaded, or gone' } }
+  try {
+    return await verify(context, job, chunk)
+  } catch (error) {
+    const { message, code } = error as Error & { code?: string }
+    const damaged = code === 'CHUNK_CORRUPT' || code === 'CHUNK_FORMAT' || code === 'STORE_NOT_FOUND'
+    if (code !== 'CHUNK_STALE_ATTEMPT') {
+      await noteChunkError(context.pool, chunk.id, message, damaged).catch(() => {})
+    }
+    throw error
+  }
+}
+
+async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: StoredChunk) {
+  const { bytes, replica } = await readObject(context, chunk.id, 'chunk', job.signal)
+  await context.checkpoint('verify: read')
+  const { samples, meta } = decodeChunk(bytes)
+  if (replica.sha256 !== chunk.sha256 || samples.rows !== chunk.rows || meta.chunkId !== chunk.id) {
+    throw new CoherenceError(
+      'CHUNK_CORRUPT',
+      `the object ${replica.objectKey} holds ${samples.rows} rows of chunk ${meta.chunkId}; the database knows ` +
+        `${chunk.rows} rows of chunk ${chunk.id}.`,
+    )
+  }
+  const analysis = analyzeChunk(samples)
+  const partials = slicePartials(samples)
+  const encoded = partials.map((partial) => ({ ...keyOf(partial), partial: encodePartial(partial) }))
+  const sidecar = await putSidecar(context, job, chunk, partials, encoded)
+  await context.checkpoint('verify: sidecar put')
+
+  await inTransaction(context.pool, async (tx) => {
+    if (!(await markChunkVerified(tx, chunk.id, chunk.sha256))) {
+      throw new CoherenceError('CHUNK_STALE_ATTEMPT', `chunk ${chunk.id} has other contents by now.`)
+    }
+    await markReplica(tx, replica, true)
+    await recordReplica(tx, sidecar, true)
+    await replaceChunkAnalysis(tx, chunk.id, analysis.tests, analysis.metrics)
+    await replaceChunkSlices(tx, chunk.id, encoded)
+    await markDirty(context, tx, partials)
+    if (!(await completeJob(context.boss, tx, job, { rows: samples.rows, slices: partials.length }))) {
+      throw new CoherenceError(
+        'CHUNK_STALE_ATTEMPT',
+        `the test job of chunk ${chunk.id} expired and is another worker's.`,
+      )
+    }
+    await context.checkpoint('verify: before commit')
+  })
+  await context.checkpoint('verify: after commit')
+  context.log.info({ chunk: chunk.id, rows: samples.rows, devices: analysis.metrics.devices.length }, 'verified')
+  return { completed: true }
+}
+
+/** The chunk battery on every device of the chunk, per contiguous segment. */
+export function analyzeChunk(samples: SampleColumns) {
+  const names = TESTS.filter((test) => test.suites.includes('chunk')).map((test) => test.name)
+  const devices = segmentByDevice(samples)
+  return {
+    tests: {
+      version: BATTERY_VERSION,
+      bit_order: 'msb',
+      devices: devices.map((device) => ({
+        device_id: device.deviceId,
+        results: runTests(
+          names,
+          device.segments.map((segment) => segment.bytes),
+        ),
+      })),
+    },
+    metrics: {
+      devices: devices.map(({ deviceId, segments, emptySamples, lengthMismatches, ...counts }) => ({
+        device_id: deviceId,
+        ...counts,
+        empty_samples: emptySamples,
+        length_mismatches: lengthMismatches,
+        segments: segments.length,
+      })),
+    },
+  }
+}
+
+/** The partials as an object beside the chunk, named by their own hash: another version of them gets another key. */
+async function putSidecar(
+  context: JobContext,
+  job: ActiveJob<'test-chunk'>,
+  chunk: StoredChunk,
+  partials: readonly SlicePartial[],
+  encoded: readonly { partial: Uint8Array }[],
+): Promise<Replica> {
+  const rows = partials.map((partial, index) => ({
+    ...keyOf(partial),
+    sampleCount: partial.samples,
+    byteCount: partial.bytes,
+    ones: partial.ones,
+    partial: encoded[index].partial,
+  }))
+  const bytes = encodeSlices(rows, { chunkId: chunk.id, libraryVersion: context.settings.libraryVersion })
+  const sha256 = sha256Hex(bytes)
+  const objectKey = slicesKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
+  await context.store.put(objectKey, bytes, { sha256, signal: job.signal })
+  const { backend, bucket } = context.store
+  return { chunkId: chunk.id, kind: 'slices', backend, bucket, objectKey, size: bytes.length, sha256 }
+}
+
+function keyOf(partial: SlicePartial): { deviceId: string; sliceStart: number } {
+  return { deviceId: partial.deviceId, sliceStart: partial.sliceStart }
+}
+
+/** Marks the hours that these partials touch: one job a device and hour, one an hour for the coherence of all. */
+async function markDirty(
+  context: JobContext,
+  tx: Parameters<typeof sendJobs>[1],
+  partials: readonly SlicePartial[],
+): Promise<void> {
+  const hours = new Set<number>()
+  const slices = new Map<string, { data: { device_id: string; hour: number }; key: string }>()
+  for (const partial of partials) {
+    const hour = Math.floor(partial.sliceStart / HOUR) * HOUR
+    const key = `${partial.deviceId}:${hour}`
+    hours.add(hour)
+    slices.set(key, { data: { device_id: partial.deviceId, hour }, key })
+  }
+  await sendJobs(context.boss, tx, 'rollup-slice', [...slices.values()])
+  await sendJobs(
+    context.boss,
+    tx,
+    'rollup-coherence',
+    [...hours].map((hour) => ({ data: { hour }, key: String(hour) })),
+  )
+}

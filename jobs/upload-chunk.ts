@@ -1,0 +1,117 @@
+import {
+  beginChunk,
+  discardEmptyChunk,
+  listDeletedDevices,
+  markChunkUploaded,
+  noteChunkError,
+  type ChunkAttempt,
+} from '../db/chunks.ts'
+import { inTransaction } from '../db/pool.ts'
+import { recordReplica } from '../db/replicas.ts'
+import { readChunkSamples } from '../db/samples.ts'
+import { encodeChunk } from '../pipeline/chunk-format.ts'
+import { chunkKey } from '../pipeline/chunk-key.ts'
+import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
+import type { SampleColumns } from '../pipeline/samples.ts'
+import { sha256Hex } from '../storage/object-store.ts'
+import { completeJob, sendJob } from './boss.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+
+/** begin → put → mark. The rows were frozen by the claim, so every attempt makes the same bytes and the same key. */
+export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload-chunk'>) {
+  const chunk = await beginChunk(context.pool, job.data.chunk_id)
+  if (chunk === null) return { output: { skipped: 'uploaded already, or gone' } }
+  await context.checkpoint('begin')
+  try {
+    return await putAndMark(context, job, chunk)
+  } catch (error) {
+    if (!isCoherenceError(error, 'CHUNK_STALE_ATTEMPT')) {
+      await noteChunkError(context.pool, chunk.id, (error as Error).message).catch(() => {})
+    }
+    throw error
+  }
+}
+
+async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, chunk: ChunkAttempt) {
+  const samples = await readChunkSamples(context.pool, chunk.id, chunk)
+  if (samples.rows !== chunk.rows || samples.data.length !== chunk.bytes) {
+    await assertDevicesDeleted(context, chunk, samples)
+    if (samples.rows === 0) {
+      await discardEmptyChunk(context.pool, chunk.id, chunk.attempt)
+      return { output: { discarded: true } }
+    }
+  }
+  const bytes = encodeChunk(samples, { chunkId: chunk.id, libraryVersion: context.settings.libraryVersion })
+  const sha256 = sha256Hex(bytes)
+  const key = chunkKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
+  const { store } = context
+  await context.checkpoint('put')
+  await putObject(context, job, key, bytes, sha256)
+  await context.checkpoint('put: done')
+
+  await inTransaction(context.pool, async (tx) => {
+    const marked = await markChunkUploaded(tx, {
+      id: chunk.id,
+      attempt: chunk.attempt,
+      bucket: store.bucket,
+      objectKey: key,
+      size: bytes.length,
+      sha256,
+      rows: samples.rows,
+      bytes: samples.data.length,
+    })
+    if (!marked) {
+      throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
+    }
+    const { backend, bucket } = store
+    await recordReplica(
+      tx,
+      { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size: bytes.length, sha256 },
+      false,
+    )
+    await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id })
+    if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
+      throw new CoherenceError(
+        'CHUNK_STALE_ATTEMPT',
+        `the upload job of chunk ${chunk.id} expired and is another worker's.`,
+      )
+    }
+    await context.checkpoint('mark: before commit')
+  })
+  await context.checkpoint('mark: after commit')
+  context.log.info({ chunk: chunk.id, key, size: bytes.length, rows: samples.rows }, 'uploaded')
+  return { completed: true }
+}
+
+/** Create-only, except that a backfill may replace an object that its verification has proved bad. */
+async function putObject(
+  context: JobContext,
+  job: ActiveJob<'upload-chunk'>,
+  key: string,
+  bytes: Uint8Array,
+  sha256: string,
+): Promise<void> {
+  const { store } = context
+  try {
+    await store.put(key, bytes, { sha256, signal: job.signal })
+  } catch (error) {
+    if (!isCoherenceError(error, 'STORE_CONFLICT') || job.data.replace !== true) throw error
+    context.log.warn({ key }, 'replacing a damaged object')
+    await store.delete(key)
+    await store.put(key, bytes, { sha256, signal: job.signal })
+  }
+}
+
+/** Rows of a frozen chunk can vanish in one lawful way: with their device. Anything else is a loss and stops here. */
+async function assertDevicesDeleted(context: JobContext, chunk: ChunkAttempt, samples: SampleColumns): Promise<void> {
+  const deleted = await listDeletedDevices(context.pool, chunk.deviceIds)
+  if (samples.rows < chunk.rows && deleted.length > 0) {
+    context.log.warn({ chunk: chunk.id, deleted, claimed: chunk.rows, rows: samples.rows }, 'devices were deleted')
+    return
+  }
+  throw new CoherenceError(
+    'CHUNK_ROWS_CHANGED',
+    `chunk ${chunk.id} claimed ${chunk.rows} rows of ${chunk.bytes} bytes and now has ${samples.rows} of ` +
+      `${samples.data.length}. Something deleted or changed samples behind the pipeline; look before you backfill.`,
+  )
+}

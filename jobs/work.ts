@@ -1,0 +1,158 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Job } from 'pg-boss'
+import { countReadyJobs } from '../db/queues.ts'
+import { isCoherenceError } from '../pipeline/errors.ts'
+import { affected, completeJob } from './boss.ts'
+import type { ActiveJob, JobContext, JobHandler } from './context.ts'
+import { HANDLERS } from './handlers.ts'
+import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
+
+/** How often a running job says that it is alive; its queue's heartbeat limit is three times this. */
+const HEARTBEAT_MS = 20_000
+const POLL_MS = 2_000
+/** After a stop is asked for: how long running jobs may take before they are handed back. */
+const GRACE_MS = 20_000
+
+export interface WorkOptions {
+  /** `drain` ends when nothing is ready; `watch` goes on until stopped. */
+  readonly mode: 'drain' | 'watch'
+  readonly queues?: readonly QueueName[]
+  /** Takes no new job after this long. */
+  readonly maxSeconds?: number
+  /** Jobs at a time. The work is bound by this process's one thread and by the database; more than 2 seldom helps. */
+  readonly concurrency?: number
+  /** Aborted: stop fetching, finish what runs within GRACE_MS, hand the rest back. */
+  readonly signal?: AbortSignal
+  readonly onJob?: (event: { queue: QueueName; ok: boolean }) => void
+}
+
+export interface WorkOutcome {
+  readonly completed: Record<string, number>
+  readonly failed: Record<string, number>
+  readonly seconds: number
+  readonly stopped: 'idle' | 'deadline' | 'signal'
+}
+
+/** Fetches and does jobs. Safe to run any number of times at once: every job is one worker's, by its fetched attempt. */
+export async function runWorker(context: JobContext, options: WorkOptions): Promise<WorkOutcome> {
+  const started = performance.now()
+  const queues = options.queues ?? QUEUE_NAMES
+  const deadline = options.maxSeconds === undefined ? Infinity : started + options.maxSeconds * 1000
+  const completed: Record<string, number> = {}
+  const failed: Record<string, number> = {}
+  const handBack = new AbortController()
+  let busy = 0
+  let stopped: WorkOutcome['stopped'] = 'idle'
+
+  const halted = (): boolean => {
+    if (options.signal?.aborted) stopped = 'signal'
+    else if (performance.now() >= deadline) stopped = 'deadline'
+    else return false
+    return true
+  }
+  let graceTimer: NodeJS.Timeout | undefined
+  const onStop = () => (graceTimer ??= setTimeout(() => handBack.abort(), GRACE_MS))
+  options.signal?.addEventListener('abort', onStop, { once: true })
+  if (options.signal?.aborted) onStop()
+
+  const loop = async (): Promise<void> => {
+    while (!halted()) {
+      busy++
+      let found = 0
+      try {
+        // One look at all queues instead of an empty fetch from each: an idle worker costs one query.
+        const ready = await countReadyJobs(context.pool)
+        for (const queue of queues.filter((name) => ready[name])) {
+          const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
+          found += jobs.length
+          const outcomes = await runBatch(context, queue, jobs, handBack.signal)
+          for (const ok of outcomes) {
+            const counts = ok ? completed : failed
+            counts[queue] = (counts[queue] ?? 0) + 1
+            options.onJob?.({ queue, ok })
+          }
+          // Start again from the most urgent queue.
+          if (jobs.length > 0) break
+        }
+      } finally {
+        busy--
+      }
+      if (found > 0) continue
+      // A sibling that is still at work may yet send jobs that are ready at once.
+      if (options.mode === 'drain' && busy === 0) return
+      await pause(options.mode === 'watch' ? POLL_MS : 100, options.signal)
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: options.concurrency ?? 2 }, loop))
+  } finally {
+    clearTimeout(graceTimer)
+    options.signal?.removeEventListener('abort', onStop)
+  }
+  return { completed, failed, seconds: (performance.now() - started) / 1000, stopped }
+}
+
+async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => {})
+}
+
+/** Runs fetched jobs one after the other, all of them kept alive meanwhile. */
+async function runBatch(
+  context: JobContext,
+  queue: QueueName,
+  jobs: readonly Job<object>[],
+  handBack: AbortSignal,
+): Promise<boolean[]> {
+  const waiting = new Map(jobs.map((job) => [job.id, { job, lost: new AbortController() }]))
+  const heartbeat = setInterval(() => void beat(), HEARTBEAT_MS)
+  const beat = async () => {
+    for (const { job, lost } of waiting.values()) {
+      try {
+        const response = await context.boss.touch(queue, { id: job.id, retryCount: job.retryCount })
+        if (affected(response) === 0) lost.abort()
+      } catch (error) {
+        context.log.warn({ queue, job: job.id, error: (error as Error).message }, 'heartbeat failed')
+      }
+    }
+  }
+  const outcomes: boolean[] = []
+  try {
+    for (const { job, lost } of waiting.values()) {
+      outcomes.push(await runJob(context, queue, job, AbortSignal.any([handBack, lost.signal])))
+      waiting.delete(job.id)
+    }
+  } finally {
+    clearInterval(heartbeat)
+  }
+  return outcomes
+}
+
+async function runJob<Q extends QueueName>(
+  context: JobContext,
+  queue: Q,
+  job: Job<object>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const handler: JobHandler<Q> = HANDLERS[queue]
+  const active = { ...job, name: queue, signal } as unknown as ActiveJob<Q>
+  const log = context.log.child({ queue, job: job.id })
+  const started = performance.now()
+  try {
+    signal.throwIfAborted()
+    const { output, completed } = await handler({ ...context, log }, active)
+    if (!completed && !(await completeJob(context.boss, context.pool, { ...job, name: queue }, output))) {
+      log.warn('the job had expired and is another worker’s by now')
+    }
+    log.debug({ ms: Math.round(performance.now() - started) }, 'done')
+    return true
+  } catch (error) {
+    // Overtaken: the attempt that overtook does the work, and this one has nothing to hand back.
+    const stale = isCoherenceError(error, 'CHUNK_STALE_ATTEMPT')
+    log[stale ? 'info' : 'error']({ err: error }, stale ? 'overtaken' : 'failed')
+    const { message, code, stack } = error as Error & { code?: string }
+    await context.boss
+      .fail(queue, { id: job.id, retryCount: job.retryCount }, { message, code, stack })
+      .catch((failure: Error) => log.error({ err: failure }, 'could not report the failure; the job will expire'))
+    return false
+  }
+}

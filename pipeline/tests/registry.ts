@@ -1,0 +1,61 @@
+import { autocorrelation } from './autocorrelation.ts'
+import { byteChiSquare } from './byte-chi-square.ts'
+import type { TestDefinition, TestParams, TestResult } from './definition.ts'
+import { frequency } from './frequency.ts'
+import { mostCommonValue } from './most-common-value.ts'
+import { runs } from './runs.ts'
+import { serial } from './serial.ts'
+import { shannonEntropy } from './shannon-entropy.ts'
+
+/** Stored beside every result. Raise it whenever a change can alter a number or a status. */
+export const BATTERY_VERSION = '1'
+
+/**
+ * Every randomness test, in the order of reports. Documentation, CLI help and the schema of test names come from here.
+ */
+export const TESTS: readonly TestDefinition[] = [
+  frequency,
+  runs,
+  serial,
+  autocorrelation,
+  byteChiSquare,
+  shannonEntropy,
+  mostCommonValue,
+]
+
+/** The names of TESTS, in the same order. */
+export const testNames: readonly string[] = TESTS.map((test) => test.name)
+
+export interface RunTestsOptions {
+  /** Parameters by test name, over the test's defaults. */
+  readonly params?: Readonly<Record<string, TestParams>>
+}
+
+/** The test of that name. Throws RangeError, listing the names, if there is none. */
+export function findTest(name: string): TestDefinition {
+  const test = TESTS.find((candidate) => candidate.name === name)
+  if (test) return test
+  throw new RangeError(`no test is named ${JSON.stringify(name)}; the tests are ${testNames.join(', ')}`)
+}
+
+/**
+ * Runs the named tests, in the order given, on the contiguous byte segments of one device.
+ * Throws RangeError for an unknown test or parameter, or a value out of range; too few data is a status, not an error.
+ */
+export function runTests(
+  names: readonly string[],
+  segments: readonly Uint8Array[],
+  options: RunTestsOptions = {},
+): TestResult[] {
+  for (const name of Object.keys(options.params ?? {})) findTest(name)
+  return names.map(findTest).map((test) => test.run(segments, withDefaults(test, options.params?.[test.name])))
+}
+
+function withDefaults(test: TestDefinition, given: TestParams = {}): TestParams {
+  for (const key of Object.keys(given)) {
+    if (Object.hasOwn(test.defaults, key)) continue
+    const known = Object.keys(test.defaults).join(', ') || 'none'
+    throw new RangeError(`test ${test.name} has no parameter ${JSON.stringify(key)}; its parameters: ${known}`)
+  }
+  return { ...test.defaults, ...given }
+}

@@ -1,0 +1,102 @@
+import { hash, randomBytes, randomUUID } from 'node:crypto'
+import { CoherenceError } from '../pipeline/errors.ts'
+
+export interface ObjectInfo {
+  readonly key: string
+  /** Bytes. */
+  readonly size: number
+  /** By the store's own clock. */
+  readonly modifiedAt: Date
+}
+
+/**
+ * Where chunks are kept. Objects are created once and never changed. A `signal` that aborts makes the call reject with the
+ * signal's reason and leaves nothing behind. Besides the errors named below every call may throw STORE_UNAVAILABLE (worth a
+ * retry), STORE_FORBIDDEN, STORE_NOT_FOUND when the bucket itself is missing, and RangeError for a key that
+ * `assertObjectKey` refuses.
+ */
+export interface ObjectStore {
+  readonly backend: 'local' | 'supabase' | 'storj'
+  readonly bucket: string
+  /**
+   * Creates an object. If the key exists with the same size and sha256, nothing is done: {created: false}; with other bytes:
+   * STORE_CONFLICT. When it returns, the object is durable. RangeError if `sha256` is not that of `bytes`; STORE_FULL.
+   */
+  put(key: string, bytes: Uint8Array, options: { sha256: string; signal?: AbortSignal }): Promise<{ created: boolean }>
+  /**
+   * The object's bytes, or those in [start, end), cut off at its end (a range past the end is empty). STORE_NOT_FOUND if there
+   * is no such object.
+   */
+  get(
+    key: string,
+    options?: { range?: { start: number; end: number }; signal?: AbortSignal },
+  ): Promise<Uint8Array<ArrayBuffer>>
+  /** Size in bytes and time of creation, or null if there is no such object. */
+  head(key: string): Promise<Omit<ObjectInfo, 'key'> | null>
+  /** The objects whose keys begin with `prefix`, in no order. Those created or deleted meanwhile may or may not be seen. */
+  list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<ObjectInfo>
+  /** False if there was no such object. */
+  delete(key: string): Promise<boolean>
+  /** Proves that the store works: an object put, read back, compared and deleted under `health/`. */
+  probe(): Promise<void>
+}
+
+/** Longer keys do not fit every store. */
+export const MAX_KEY_BYTES = 512
+// The longest file name of the usual file systems.
+const MAX_PART_BYTES = 255
+
+/**
+ * Refuses, with a RangeError, keys that do not mean the same in every store: empty or longer than 512 bytes, absolute, with an
+ * empty part or one that begins with a dot (so no `..`), longer than 255 bytes, with a backslash, control character or
+ * half a surrogate pair.
+ */
+export function assertObjectKey(key: string): void {
+  const refuse = (problem: string): never => {
+    throw new RangeError(`object key ${JSON.stringify(key)} ${problem}`)
+  }
+  if (key === '') refuse('is empty')
+  if (!key.isWellFormed()) refuse('is not valid Unicode')
+  if (Buffer.byteLength(key) > MAX_KEY_BYTES) refuse(`is longer than ${MAX_KEY_BYTES} bytes`)
+  if (/[\\\p{Cc}]/u.test(key)) refuse('holds a backslash or a control character')
+  for (const part of key.split('/')) {
+    if (part === '') refuse('begins or ends with a slash, or holds two in a row')
+    if (part.startsWith('.')) refuse('has a part that begins with a dot')
+    if (Buffer.byteLength(part) > MAX_PART_BYTES) refuse(`has a part longer than ${MAX_PART_BYTES} bytes`)
+  }
+}
+
+/** Refuses a prefix to list by that no key could begin with. The empty prefix is every object. */
+export function assertObjectPrefix(prefix: string): void {
+  if (prefix !== '') assertObjectKey(prefix.endsWith('/') ? prefix.slice(0, -1) : prefix)
+}
+
+/** The sha256 of `bytes` as 64 lower-case hex digits. */
+export function sha256Hex(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'hex')
+}
+
+/** Refuses, with a RangeError, a put whose hash is not that of its bytes: the caller has mixed up two buffers. */
+export function assertSha256(key: string, bytes: Uint8Array, sha256: string): void {
+  const actual = sha256Hex(bytes)
+  if (actual !== sha256) throw new RangeError(`sha256 given for ${key} is ${sha256}; its bytes have ${actual}`)
+}
+
+/** The round trip behind every driver's `probe`. Throws STORE_UNAVAILABLE if the bytes do not come back as they went. */
+export async function probeRoundTrip(store: Omit<ObjectStore, 'probe'>): Promise<void> {
+  const key = `health/${randomUUID()}`
+  const bytes = randomBytes(64)
+  await store.put(key, bytes, { sha256: sha256Hex(bytes) })
+  let back: Uint8Array
+  try {
+    back = await store.get(key)
+  } finally {
+    await store.delete(key)
+  }
+  if (Buffer.compare(back, bytes) !== 0) {
+    throw new CoherenceError(
+      'STORE_UNAVAILABLE',
+      `the ${store.backend} store changed the bytes of ${store.bucket}/${key}: it cannot be trusted with samples`,
+    )
+  }
+}

@@ -1,0 +1,358 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { benjaminiHochberg, coherencePairs, pairCoherence } from '../../pipeline/coherence.ts'
+import { type DeviceSeries, networkStats, networkSums, networkTests, sortedDeviceIds } from '../../pipeline/network.ts'
+
+/** Uniform 32-bit words, Marsaglia's xorshift128 (2003). */
+function xorshift(seed: number): () => number {
+  let [x, y, z, w] = [seed ^ 123456789, 362436069, 521288629, 88675123]
+  const next = () => {
+    const t = x ^ (x << 11)
+    ;[x, y, z] = [y, z, w]
+    w = w ^ (w >>> 19) ^ t ^ (t >>> 8)
+    return w >>> 0
+  }
+  for (let i = 0; i < 20; i++) next()
+  return next
+}
+
+function onesIn(word: number): number {
+  let x = word - ((word >>> 1) & 0x55555555)
+  x = (x & 0x33333333) + ((x >>> 2) & 0x33333333)
+  return Math.imul((x + (x >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
+}
+
+/** Devices of fair trials, binomial(200, 1/2). */
+function fairDevices(next: () => number, devices: number, seconds: number): DeviceSeries[] {
+  return Array.from({ length: devices }, (_, i) => {
+    const ones = new Uint32Array(seconds)
+    for (let t = 0; t < seconds; t++) {
+      for (let word = 0; word < 6; word++) ones[t] += onesIn(next())
+      ones[t] += onesIn(next() & 0xff)
+    }
+    return { deviceId: `device-${String(i).padStart(2, '0')}`, bits: new Uint32Array(seconds).fill(200), ones }
+  })
+}
+
+/** The same, but in every second all devices' p is 1/2 + eps g, g a common standard normal (Box-Muller). */
+function commonSignal(next: () => number, devices: number, seconds: number, eps: number): DeviceSeries[] {
+  const uniform = () => (next() + 0.5) / 2 ** 32
+  const p = Array.from({ length: seconds }, () => {
+    return 0.5 + eps * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform())
+  })
+  return Array.from({ length: devices }, (_, i) => {
+    const ones = new Uint32Array(seconds)
+    for (let t = 0; t < seconds; t++) {
+      const threshold = p[t] * 2 ** 32
+      for (let bit = 0; bit < 200; bit++) if (next() < threshold) ones[t]++
+    }
+    return { deviceId: `device-${i}`, bits: new Uint32Array(seconds).fill(200), ones }
+  })
+}
+
+const silence = (device: DeviceSeries, from: number, to: number): DeviceSeries => ({
+  ...device,
+  bits: device.bits.slice().fill(0, from, to),
+  ones: device.ones.slice().fill(0, from, to),
+})
+
+/** Kolmogorov-Smirnov P-value against the uniform distribution (Stephens 1970 form of the asymptotic series). */
+function ksUniform(values: readonly number[]): number {
+  const n = values.length
+  const sorted = values.toSorted((a, b) => a - b)
+  const d = Math.max(...sorted.map((p, i) => Math.max((i + 1) / n - p, p - i / n)))
+  const lambda = (Math.sqrt(n) + 0.12 + 0.11 / Math.sqrt(n)) * d
+  let sum = 0
+  for (let k = 1; k <= 100; k++) sum += 2 * (k % 2 === 1 ? 1 : -1) * Math.exp(-2 * k * k * lambda * lambda)
+  return Math.min(1, sum)
+}
+
+function expectOk<T extends { status: string }>(tested: T): Extract<T, { status: 'ok' }> {
+  expect(tested.status).toBe('ok')
+  return tested as Extract<T, { status: 'ok' }>
+}
+
+describe('under the null', () => {
+  it('every P-value is calibrated: 1,000 networks of 12 devices and 600 seconds', () => {
+    const next = xorshift(1)
+    const found: Record<string, number[]> = {}
+    const note = (name: string, p: number) => (found[name] ??= []).push(p)
+    for (let run = 0; run < 1000; run++) {
+      const devices = fairDevices(next, 12, 600)
+      const network = networkStats(devices, 0)
+      const netvar = expectOk(network.netvar)
+      note('netvar upper', netvar.p_upper)
+      note('netvar two-sided', netvar.p_two)
+      const pair = expectOk(network.pair)
+      note('pair', pair.p)
+      note('pair upper', pair.p_upper)
+      note('devvar', expectOk(network.devvar).p)
+      note('covar', expectOk(network.covar).p)
+      const { product, pearson } = pairCoherence(devices[run % 11], devices[11]).tests
+      note('product', product?.p ?? Number.NaN)
+      note('pearson', pearson && 'p' in pearson ? pearson.p : Number.NaN)
+    }
+    expect(Object.keys(found)).toHaveLength(8)
+    for (const [name, p] of Object.entries(found)) {
+      const rejected = p.filter((value) => value < 0.01).length
+      // The 99.9 % interval of binomial(1000, .01).
+      expect(rejected, name).toBeGreaterThanOrEqual(2)
+      expect(rejected, name).toBeLessThanOrEqual(22)
+      expect(ksUniform(p), name).toBeGreaterThan(0.001)
+    }
+  })
+})
+
+describe('a signal common to all devices', () => {
+  it('is found by the network with the power that theory gives, and hardly by single pairs', () => {
+    const [devices, seconds, runs] = [6, 300, 120]
+    // lambda = 800 eps^2 sqrt(T N (N-1) / 2) = 4 gives power .923 at the two-sided .01 level.
+    const eps = Math.sqrt(4 / (800 * Math.sqrt((seconds * devices * (devices - 1)) / 2)))
+    const next = xorshift(2)
+    let byNetwork = 0
+    let byPair = 0
+    for (let run = 0; run < runs; run++) {
+      const series = commonSignal(next, devices, seconds, eps)
+      if (expectOk(networkStats(series, 0).pair).p < 0.01) byNetwork++
+      if ((pairCoherence(series[0], series[1]).tests.product?.p ?? 1) < 0.01) byPair++
+    }
+    expect(byNetwork / runs).toBeGreaterThan(0.83)
+    expect(byNetwork / runs).toBeLessThan(0.985)
+    expect(byPair / runs).toBeLessThan(0.2)
+  })
+})
+
+describe('networkStats', () => {
+  const hour = fairDevices(xorshift(3), 5, 3600)
+
+  it('equals the sums over all pairs and seconds taken one by one', () => {
+    const series = [silence(hour[0], 0, 700), silence(hour[1], 500, 900), hour[2]].map((device) => ({
+      ...device,
+      bits: device.bits.slice(0, 1000),
+      ones: device.ones.slice(0, 1000),
+    }))
+    const sums = networkSums(series, 5000)
+    const expected = { n: 0, pairs: 0, c: 0, s2: 0, z2: 0, w: 0, most: 0, at: 0 }
+    for (let t = 0; t < 1000; t++) {
+      const z = series.filter(({ bits }) => bits[t] > 0).map(({ ones }) => (2 * ones[t] - 200) / Math.sqrt(200))
+      const w = z.map((value) => (value * value - 1) / Math.sqrt(2 - 2 / 200))
+      const stouffer = z.reduce((sum, value) => sum + value, 0) / Math.sqrt(z.length)
+      expected.n += z.length
+      expected.s2 += stouffer ** 2
+      expected.z2 += z.reduce((sum, value) => sum + value * value, 0)
+      for (let i = 0; i < z.length; i++) {
+        for (let j = 0; j < i; j++) {
+          expected.pairs++
+          expected.c += z[i] * z[j]
+          expected.w += w[i] * w[j]
+        }
+      }
+      if (Math.abs(stouffer) <= expected.most) continue
+      expected.most = Math.abs(stouffer)
+      expected.at = 5000 + t
+    }
+    expect(sums).toMatchObject({ devices: 3, seconds: 1000, pair_seconds: 800, min_devices: 1, max_devices: 3 })
+    expect(sums).toMatchObject({ missing: 1100, sum_n: expected.n, sum_pairs: expected.pairs })
+    expect(sums.sum_w_pairs).toBe(expected.pairs)
+    expect(sums.sum_c).toBeCloseTo(expected.c, 8)
+    expect(sums.sum_s2).toBeCloseTo(expected.s2, 8)
+    expect(sums.sum_z2).toBeCloseTo(expected.z2, 8)
+    expect(sums.sum_w).toBeCloseTo(expected.w, 8)
+    expect(sums.sum_z2_variance).toBeCloseTo(expected.n * 1.99, 8)
+    expect(sums.max_abs_stouffer).toBeCloseTo(expected.most, 12)
+    expect(sums.max_abs_stouffer_at).toBe(expected.at)
+  })
+
+  it('has sums of minutes that are the sums of their hour', () => {
+    const whole = networkSums(hour, 0)
+    const totals: Record<string, number> = {}
+    for (let start = 0; start < 3600; start += 60) {
+      const minute = hour.map((device) => ({
+        ...device,
+        bits: device.bits.slice(start, start + 60),
+        ones: device.ones.slice(start, start + 60),
+      }))
+      for (const [key, value] of Object.entries(networkSums(minute, start))) totals[key] = (totals[key] ?? 0) + value
+    }
+    const additive = ['seconds', 'pair_seconds', 'sum_n', 'sum_pairs', 'sum_s2', 'sum_c', 'sum_z2', 'sum_w'] as const
+    for (const key of additive) expect(totals[key], key).toBeCloseTo(whole[key], 7)
+    expect(networkTests({ ...whole, sum_c: totals.sum_c }).pair).toMatchObject({ status: 'ok' })
+  })
+
+  it('counts a device that never reported nowhere, and has no P-value below 30 seconds or two devices', () => {
+    const absent = silence(hour[0], 0, 3600)
+    expect(networkSums([absent, hour[1]], 0)).toEqual(networkSums([hour[1]], 0))
+    const alone = networkStats([hour[1]], 0)
+    expect([alone.netvar.status, alone.pair.status, alone.covar.status]).toEqual(['ok', 'insufficient', 'insufficient'])
+    const brief = [silence(hour[0], 29, 3600), silence(hour[1], 29, 3600)]
+    const { netvar, pair, devvar, covar } = networkStats(brief, 0)
+    for (const test of [netvar, pair, devvar, covar]) {
+      expect(test).toEqual({ status: 'insufficient', reason: expect.stringMatching(/30 seconds/) })
+    }
+    const enough = [silence(hour[0], 30, 3600), silence(hour[1], 30, 3600)]
+    expect(networkStats(enough, 0).pair.status).toBe('ok')
+    expect(networkStats([], 0)).toMatchObject({ devices: 0, seconds: 0, max_abs_stouffer: null })
+  })
+
+  it('keeps trials of one bit out of the covariance of squares', () => {
+    const bit = (id: string, seed: number): DeviceSeries => {
+      const next = xorshift(seed)
+      return {
+        deviceId: id,
+        bits: new Uint32Array(60).fill(1),
+        ones: Uint32Array.from({ length: 60 }, () => next() & 1),
+      }
+    }
+    const stats = networkStats([bit('a', 7), bit('b', 8)], 0)
+    expect(stats.pair.status).toBe('ok')
+    expect([stats.devvar.status, stats.covar.status]).toEqual(['insufficient', 'insufficient'])
+  })
+
+  it('is the same JSON for any order of the devices', () => {
+    const json = JSON.stringify(networkStats(hour, 0))
+    expect(JSON.stringify(networkStats(hour.toReversed(), 0))).toBe(json)
+    expect(JSON.stringify(networkStats([hour[3], hour[0], hour[4], hour[2], hour[1]], 0))).toBe(json)
+    expect(sortedDeviceIds(hour.toReversed())).toEqual(hour.map(({ deviceId }) => deviceId))
+  })
+
+  it('refuses a device that is there twice, and series of unequal lengths', () => {
+    expect(() => networkStats([hour[0], hour[0]], 0)).toThrow(/two series/)
+    const short = { ...hour[1], bits: new Uint32Array(10), ones: new Uint32Array(10) }
+    expect(() => networkStats([hour[0], short], 0)).toThrow(/not as long/)
+  })
+})
+
+describe('pairCoherence', () => {
+  const [a, b] = fairDevices(xorshift(4), 2, 600)
+
+  it('takes its sums over the seconds both reported', () => {
+    const [x, y] = [silence(a, 0, 100), silence(b, 400, 600)]
+    const { correlation_metrics: metrics, tests } = pairCoherence(x, y)
+    const z = (device: DeviceSeries, t: number) => (2 * device.ones[t] - 200) / Math.sqrt(200)
+    const seconds = Array.from({ length: 300 }, (_, i) => 100 + i)
+    const total = (term: (t: number) => number) => seconds.reduce((sum, t) => sum + term(t), 0)
+    expect(metrics).toMatchObject({ n_seconds: 300, overlap_fraction: 0.5 })
+    expect(metrics.sum_x).toBeCloseTo(
+      total((t) => z(a, t)),
+      9,
+    )
+    expect(metrics.sum_y2).toBeCloseTo(
+      total((t) => z(b, t) ** 2),
+      9,
+    )
+    expect(metrics.product_z).toBeCloseTo(total((t) => z(a, t) * z(b, t)) / Math.sqrt(300), 9)
+    const [mx, my] = [metrics.sum_x / 300, metrics.sum_y / 300]
+    const centred = total((t) => (z(a, t) - mx) * (z(b, t) - my))
+    const r = centred / Math.sqrt(total((t) => (z(a, t) - mx) ** 2) * total((t) => (z(b, t) - my) ** 2))
+    expect(metrics.pearson_r).toBeCloseTo(r, 10)
+    expect(tests.pearson).toMatchObject({ df: 298 })
+    expect(tests).toMatchObject({ status: 'ok', normalization: 'theoretical', method_version: expect.any(String) })
+  })
+
+  it('needs 30 seconds in common', () => {
+    const metricsAndTests = pairCoherence(a, silence(b, 29, 600))
+    expect(metricsAndTests.tests).toMatchObject({ status: 'insufficient', reason: expect.stringMatching(/29 found/) })
+    expect(metricsAndTests.tests).not.toHaveProperty('product')
+    expect(metricsAndTests.correlation_metrics).toMatchObject({ n_seconds: 29, pearson_r: null, product_z: null })
+    expect(pairCoherence(a, silence(b, 30, 600)).tests.status).toBe('ok')
+  })
+
+  it('does not test the correlation of a device that did not vary, however large its constant z', () => {
+    for (const constant of [0, 37, 100, 200]) {
+      const stuck = { ...b, ones: new Uint32Array(600).fill(constant) }
+      const { tests, correlation_metrics: metrics } = pairCoherence(a, stuck)
+      expect(tests.pearson).toEqual({ status: 'not_applicable', reason: expect.any(String) })
+      expect(metrics.pearson_r).toBeNull()
+      expect(tests.product).toBeDefined()
+    }
+    // One second out of 600 a single bit off is variance enough.
+    const almost = { ...b, ones: new Uint32Array(600).fill(200).fill(199, 5, 6) }
+    expect(pairCoherence(a, almost).tests.pearson).toMatchObject({ df: 598 })
+  })
+
+  it('has r = 1 and -1 and the limit p = 0 for equal and opposite devices', () => {
+    const twin = pairCoherence(a, { ...a, deviceId: 'twin' })
+    expect(twin.correlation_metrics.pearson_r).toBe(1)
+    expect(twin.tests.pearson).toEqual({ stat: null, df: 598, p: 0 })
+    const opposite = pairCoherence(a, { ...a, deviceId: 'opposite', ones: a.ones.map((k) => 200 - k) as Uint32Array })
+    expect(opposite.correlation_metrics.pearson_r).toBe(-1)
+    expect(opposite.tests.pearson).toEqual({ stat: null, df: 598, p: 0 })
+  })
+
+  it('sees a shared bias in the product and not in the correlation', () => {
+    const lifted = [a, b].map((device) => ({ ...device, ones: device.ones.map((k) => k + 8) as Uint32Array }))
+    const { product, pearson } = pairCoherence(lifted[0], lifted[1]).tests
+    expect(product?.p).toBeLessThan(1e-12)
+    expect(pearson).toEqual({ ...pairCoherence(a, b).tests.pearson, stat: expect.any(Number), p: expect.any(Number) })
+    expect((pearson as { p: number }).p).toBeCloseTo((pairCoherence(a, b).tests.pearson as { p: number }).p, 8)
+  })
+
+  it('is the same whichever device comes first', () => {
+    expect(JSON.stringify(pairCoherence(b, a))).toBe(JSON.stringify(pairCoherence(a, b)))
+    expect(pairCoherence(b, a)).toMatchObject({ device_a_id: 'device-00', device_b_id: 'device-01' })
+  })
+})
+
+describe('coherencePairs', () => {
+  it('has every pair once, in order, with q-values among the pairs that were tested', () => {
+    const devices = fairDevices(xorshift(5), 6, 120)
+    devices[2] = silence(devices[2], 20, 120)
+    devices[4] = { ...devices[4], ones: new Uint32Array(120).fill(100) }
+    const pairs = coherencePairs(devices)
+    const names = pairs.map(({ device_a_id, device_b_id }) => `${device_a_id} ${device_b_id}`)
+    expect(names).toHaveLength(15)
+    expect(names).toEqual(names.toSorted())
+    const products = pairs.flatMap(({ tests }) => tests.product ?? [])
+    const correlations = pairs.flatMap(({ tests }) => (tests.pearson && 'p' in tests.pearson ? tests.pearson : []))
+    expect(products).toHaveLength(10)
+    expect(correlations).toHaveLength(6)
+    expect(products.map(({ q_value }) => q_value)).toEqual(benjaminiHochberg(products.map(({ p }) => p)))
+    expect(correlations.map(({ q_value }) => q_value)).toEqual(benjaminiHochberg(correlations.map(({ p }) => p)))
+    expect(products.every(({ n_tests }) => n_tests === 10)).toBe(true)
+    expect(correlations.every(({ n_tests }) => n_tests === 6)).toBe(true)
+    expect(pairs.find(({ device_b_id }) => device_b_id === 'device-02')?.tests.status).toBe('insufficient')
+  })
+
+  it('is the same JSON for any order of the devices', () => {
+    const devices = fairDevices(xorshift(6), 8, 200)
+    expect(JSON.stringify(coherencePairs(devices.toReversed()))).toBe(JSON.stringify(coherencePairs(devices)))
+  })
+
+  it('takes 60 devices through an hour in far less than a second', () => {
+    const devices = fairDevices(xorshift(7), 60, 3600)
+    coherencePairs(devices)
+    const began = performance.now()
+    expect(coherencePairs(devices)).toHaveLength(1770)
+    // Measured about 30 ms.
+    expect(performance.now() - began).toBeLessThan(600)
+  })
+})
+
+describe('benjaminiHochberg', () => {
+  it('gives the q-values of R p.adjust(method = "BH"), in the order of the input', () => {
+    const q = benjaminiHochberg([0.01, 0.5, 0.02, 0.03, 0.9, 0.02])
+    const expected = [0.04, 0.6, 0.04, 0.045, 0.9, 0.04]
+    q.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 12))
+    expect(benjaminiHochberg([])).toEqual([])
+    expect(benjaminiHochberg([0.3])).toEqual([0.3])
+  })
+
+  it('rejects at every level just what the step-up procedure rejects', () => {
+    const level = fc.double({ min: 0.001, max: 0.999, noNaN: true })
+    const values = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 30 })
+    fc.assert(
+      fc.property(values, level, (p, alpha) => {
+        const sorted = p.toSorted((x, y) => x - y)
+        const rank = sorted.findLastIndex((value, i) => (p.length / (i + 1)) * value <= alpha)
+        const rejected = p.map((value) => rank >= 0 && value <= sorted[rank])
+        expect(benjaminiHochberg(p).map((q) => q <= alpha)).toEqual(rejected)
+      }),
+      { seed: 8 },
+    )
+  })
+
+  it('refuses what is not a P-value', () => {
+    expect(() => benjaminiHochberg([0.1, Number.NaN])).toThrow(/not a P-value: NaN/)
+    expect(() => benjaminiHochberg([1.01])).toThrow(RangeError)
+  })
+})
