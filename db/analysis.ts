@@ -5,7 +5,8 @@ import type { Replica } from './replicas.ts'
 export interface AnalysisJob {
   readonly id: string
   readonly userId: string
-  readonly deviceIds: string[]
+  /** A null among them is possible: the column is a plain text[]. */
+  readonly deviceIds: (string | null)[]
   readonly from: string
   readonly to: string
   readonly testNames: string[]

@@ -75,12 +75,12 @@ export async function claimChunk(tx: Queryable, take: number, options: ClaimOpti
        insert into public.storj_chunks
          (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
           status, format_version)
-       select $1, $3, 'pending/' || $1::text, 0, sum(length), count(*), min("timestamp"), max("timestamp"),
+       select $1::uuid, $3, 'pending/' || $1::uuid, 0, sum(length), count(*), min("timestamp"), max("timestamp"),
               array_agg(distinct device_id::text order by device_id::text), 'pending', 1
        from locked having count(*) > 0
        returning byte_count, sample_count
      ), claimed as (
-       update public.entropy_samples s set storj_chunk_id = $1
+       update public.entropy_samples s set storj_chunk_id = $1::uuid
        from locked l where s.id = l.id and s."timestamp" = l."timestamp"
      )
      select sample_count::int as rows, byte_count::float8 as bytes from chunk`,

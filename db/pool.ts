@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
-import pg from 'pg'
+import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient } from 'pg'
 import { CoherenceError } from '../pipeline/errors.ts'
 
 /** Anything that runs one statement: the pool, or the client of a transaction. */
-export type Queryable = Pick<pg.ClientBase, 'query'>
+export type Queryable = Pick<ClientBase, 'query'>
 
 export interface PoolOptions {
   readonly databaseUrl: string
@@ -18,12 +18,12 @@ export interface PoolOptions {
  * Options for node-postgres from a connection URL. TLS is verified whenever the URL asks for it or a CA is given:
  * verification is never turned off. Without a CA the system's authorities are used.
  */
-export function connectionOptions(options: PoolOptions): pg.ClientConfig {
+export function connectionOptions(options: PoolOptions): ClientConfig {
   const url = new URL(options.databaseUrl)
   const mode = url.searchParams.get('sslmode')
   url.searchParams.delete('sslmode')
   const wantsTls = options.caCert !== undefined || (mode !== null && mode !== 'disable' && mode !== 'prefer')
-  const config: pg.ClientConfig = {
+  const config: ClientConfig = {
     connectionString: url.toString(),
     application_name: options.applicationName ?? 'coherence',
     connectionTimeoutMillis: 15_000,
@@ -45,16 +45,16 @@ function readCertificate(value: string): string {
 }
 
 /** A pool of connections. Idle connections that the server closes are dropped quietly and made anew on demand. */
-export function openPool(options: PoolOptions): pg.Pool {
-  const pool = new pg.Pool({ ...connectionOptions(options), max: options.max ?? 4, idleTimeoutMillis: 10_000 })
+export function openPool(options: PoolOptions): Pool {
+  const pool = new Pool({ ...connectionOptions(options), max: options.max ?? 4, idleTimeoutMillis: 10_000 })
   // Without a listener a dropped idle connection would end the process; the next query reports what matters.
   pool.on('error', () => {})
   return pool
 }
 
 /** One connection outside any pool, for sessions that hold something: migrations and COPY. The caller ends it. */
-export async function openClient(options: PoolOptions): Promise<pg.Client> {
-  const client = new pg.Client(connectionOptions(options))
+export async function openClient(options: PoolOptions): Promise<Client> {
+  const client = new Client(connectionOptions(options))
   client.on('error', () => {})
   try {
     await client.connect()
@@ -77,7 +77,7 @@ export function unreachable(databaseUrl: string, cause: unknown): CoherenceError
 }
 
 /** Fails with DATABASE_UNREACHABLE, and a sentence on what to check, unless the database answers. */
-export async function assertReachable(pool: pg.Pool, databaseUrl: string): Promise<void> {
+export async function assertReachable(pool: Pool, databaseUrl: string): Promise<void> {
   try {
     await pool.query('select 1')
   } catch (cause) {
@@ -86,7 +86,7 @@ export async function assertReachable(pool: pg.Pool, databaseUrl: string): Promi
 }
 
 /** Runs `work` in one transaction: commits when it returns, rolls back and rethrows when it throws. */
-export async function inTransaction<T>(pool: pg.Pool, work: (tx: pg.PoolClient) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(pool: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
   try {

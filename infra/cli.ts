@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
-import { CoherenceError, isCoherenceError, type ErrorCode } from '../pipeline/errors.ts'
+import { isCoherenceError, type ErrorCode } from '../pipeline/errors.ts'
+import type { Bind, Register } from './command.ts'
 import { analyzeCommand } from './commands/analyze.ts'
 import { backfillCommand } from './commands/backfill.ts'
 import { demoCommand } from './commands/demo.ts'
@@ -12,24 +13,7 @@ import { storageCommand } from './commands/storage.ts'
 import { tickCommand } from './commands/tick.ts'
 import { workCommand } from './commands/work.ts'
 import { libraryVersion } from './context.ts'
-import { createOutput, type Output } from './output.ts'
-
-/** What every command is given: how to speak, and the signal that Ctrl-C and SIGTERM raise. */
-export interface CommandContext {
-  readonly output: Output
-  readonly json: boolean
-  readonly signal: AbortSignal
-}
-
-/** A command's action; resolves to the exit code, 0 if to nothing. */
-export type Action<Arguments extends unknown[]> = (
-  context: CommandContext,
-  ...given: Arguments
-) => Promise<number | void>
-
-/** Binds an action to a command; `register` is how each command's file adds itself. */
-export type Register = (program: Command, bind: Bind) => void
-export type Bind = <Arguments extends unknown[]>(action: Action<Arguments>) => (...given: Arguments) => Promise<void>
+import { createOutput } from './output.ts'
 
 const COMMANDS: readonly Register[] = [
   demoCommand,
@@ -113,9 +97,4 @@ function report(error: unknown, json: boolean, stopped: boolean): number {
   if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
   process.stderr.write(known ? `${code}: ${message}\n` : `UNEXPECTED: ${stack ?? String(error)}\n`)
   return known ? (EXIT_CODES[error.code] ?? 1) : 1
-}
-
-/** A bad argument: what it is, what it was, what it should be. Exits with 2. */
-export function usage(message: string): CoherenceError {
-  return new CoherenceError('USAGE', message)
 }

@@ -18,7 +18,7 @@ export function libraryVersion(): string {
 
 export interface OpenContext {
   readonly context: JobContext
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** Opens what the jobs need: pool, queues, store. Throws the errors that say what is missing. */

@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -47,10 +47,10 @@ export async function runDemo(options: {
   const setup = output.progress('starting Postgres')
   const storageDirectory = join(options.directory, new Date().toISOString().replaceAll(/[:.]/g, '-'))
   const stack = await startStack({
-    databaseDirectory: join(mkdtempSync(join(tmpdir(), 'coherence-demo-')), 'postgres'),
+    databaseDirectory: join(tmpdir(), `coherence-demo-${randomUUID()}`),
     storageDirectory,
     persistent: false,
-    environment: { CHUNK_MAX_AGE: '8', RETENTION_DAYS: '30' },
+    environment: { CHUNK_MAX_AGE: '8', RETENTION_DAYS: '30', LOG_LEVEL: 'error' },
   })
   try {
     const { context, close } = await openContext(stack.config, createLogger(stack.config.logLevel))

@@ -1,5 +1,3 @@
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { migrate } from '../db/migrate.ts'
 import { openClient } from '../db/pool.ts'
 import { installQueues } from '../jobs/install.ts'
@@ -27,7 +25,6 @@ export async function startStack(options: {
   environment?: Record<string, string>
   log?: (line: string) => void
 }): Promise<Stack> {
-  mkdirSync(join(options.databaseDirectory, '..'), { recursive: true })
   const server = await startEmbedded({
     directory: options.databaseDirectory,
     persistent: options.persistent,

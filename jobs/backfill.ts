@@ -20,7 +20,7 @@ export interface BackfillPlan {
 export interface Backfill {
   readonly plan: BackfillPlan
   /** Sends the jobs in small transactions; returns how many were sent. Sending again what is queued does nothing. */
-  send(options: { signal?: AbortSignal; onProgress?: (done: number) => void }): Promise<number>
+  readonly send: (options: { signal?: AbortSignal; onProgress?: (done: number) => void }) => Promise<number>
 }
 
 /**
@@ -87,9 +87,10 @@ function planned<Item extends object>(
   }
   return {
     plan: { kind, jobs: items.length, samples: total('samples'), bytes: total('bytes') },
-    async send({ signal, onProgress }) {
+    send: async ({ signal, onProgress }) => {
       let done = 0
-      while (done < items.length && !signal?.aborted) {
+      while (done < items.length) {
+        if (signal?.aborted) break
         const batch = items.slice(done, done + BATCH)
         await sendBatch(batch)
         done += batch.length

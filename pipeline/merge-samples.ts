@@ -19,7 +19,7 @@ export function mergeSamples(parts: readonly SampleColumns[]): SampleColumns {
   const order = Array.from({ length: joined.rows }, (_, row) => row)
   return takeRows(
     joined,
-    order.sort((a, b) => compareRows(joined, a, b)),
+    order.toSorted((a, b) => compareRows(joined, a, b)),
   )
 }
 

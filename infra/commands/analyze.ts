@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs'
 import { CoherenceError } from '../../pipeline/errors.ts'
 import { analyzeChunkSuite } from '../../pipeline/analyze.ts'
 import { BATTERY_VERSION } from '../../pipeline/tests/registry.ts'
-import { usage, type Register } from '../cli.ts'
+import { usage, type Register } from '../command.ts'
 import { formatBytes, formatP, formatTable } from '../output.ts'
 
 const SUITES = ['chunk'] as const

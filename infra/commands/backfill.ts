@@ -1,6 +1,6 @@
 import { planBackfill, redriveDeadLetters, type BackfillKind } from '../../jobs/backfill.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
-import { usage, type Register } from '../cli.ts'
+import { usage, type Register } from '../command.ts'
 import { formatBytes } from '../output.ts'
 import { withContext } from './with-context.ts'
 

@@ -1,4 +1,4 @@
-import { usage, type Register } from '../cli.ts'
+import { usage, type Register } from '../command.ts'
 import { runDemo, type DemoReport } from '../demo.ts'
 import { formatBytes, formatP, formatTable } from '../output.ts'
 

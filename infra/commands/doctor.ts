@@ -3,7 +3,7 @@ import { keepsSession, readRoleFacts } from '../../db/health.ts'
 import { openPool, unreachable } from '../../db/pool.ts'
 import { startBoss } from '../../jobs/boss.ts'
 import { missingQueues } from '../../jobs/install.ts'
-import type { Register } from '../cli.ts'
+import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
 import { openStore } from '../context.ts'
 

@@ -4,7 +4,7 @@ import { assertReachable, openPool } from '../../db/pool.ts'
 import { insertSamples, type NewSample } from '../../db/samples.ts'
 import { CoherenceError } from '../../pipeline/errors.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
-import { usage, type Register } from '../cli.ts'
+import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
 import { formatBytes } from '../output.ts'
 

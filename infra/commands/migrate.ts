@@ -1,6 +1,6 @@
 import { migrate, pendingMigrations } from '../../db/migrate.ts'
 import { installQueues, missingQueues } from '../../jobs/install.ts'
-import type { Register } from '../cli.ts'
+import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
 import { openStore } from '../context.ts'
 

@@ -1,7 +1,7 @@
 import { listTroubledChunks, readPipelineHealth } from '../../db/health.ts'
 import { countJobs, listDeadLetters } from '../../db/queues.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
-import type { Register } from '../cli.ts'
+import type { Register } from '../command.ts'
 import { formatTable } from '../output.ts'
 import { withContext } from './with-context.ts'
 

@@ -1,5 +1,5 @@
 import { ORPHAN_AGE_HOURS, sweepOrphans } from '../../jobs/sweep.ts'
-import type { Register } from '../cli.ts'
+import type { Register } from '../command.ts'
 import { formatBytes } from '../output.ts'
 import { withContext } from './with-context.ts'
 

@@ -1,5 +1,5 @@
 import { runTick } from '../../jobs/tick.ts'
-import type { Register } from '../cli.ts'
+import type { Register } from '../command.ts'
 import { withContext } from './with-context.ts'
 
 export const tickCommand: Register = (program, bind) => {

@@ -1,6 +1,6 @@
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { usage, type Register } from '../cli.ts'
+import { usage, type Register } from '../command.ts'
 import { withContext } from './with-context.ts'
 
 interface WorkFlags {

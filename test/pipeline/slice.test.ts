@@ -56,6 +56,32 @@ const chunks = fc
   .tuple(deviceRows(DEVICES[1]), deviceRows(DEVICES[0]))
   .chain(([a, b]) => fc.nat(5).map((lead) => columnsOf([...a, ...b], lead)))
 
+const bySlice = (a: SlicePartial, b: SlicePartial) =>
+  a.deviceId === b.deviceId ? a.sliceStart - b.sliceStart : a.deviceId < b.deviceId ? -1 : 1
+
+/** What does not depend on how the rows were cut into chunks. */
+const additive = ({ samples, bytes, ones, gaps, histogram, secondBits, secondOnes }: SlicePartial) => {
+  return { samples, bytes, ones, gaps, histogram, secondBits, secondOnes }
+}
+
+const roundTrip = (slice: SlicePartial) => decodePartial(encodePartial(slice), slice.deviceId, slice.sliceStart)
+
+/** [sliceStart, second] that a sample of this timestamp goes to. */
+function placeOf(timestamp: bigint): [number, number] {
+  const [slice] = slicePartials(columnsOf([sample(DEVICES[0], 1, timestamp, 0n, Uint8Array.of(1))]))
+  return [slice.sliceStart, slice.secondBits.indexOf(8)]
+}
+
+/** Undefined if the damage shows; otherwise what was read. */
+function readDamaged(encoded: Uint8Array): SlicePartial | undefined {
+  try {
+    return decodePartial(encoded, 'a', 0)
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
 /** The definition, bit by bit: one list of bits per segment, and every pair looked at on its own. */
 function naivePartials(samples: SampleColumns): SlicePartial[] {
   const slices = new Map<string, SlicePartial>()
@@ -96,9 +122,7 @@ function naivePartials(samples: SampleColumns): SlicePartial[] {
     }
     slice.pairs = slice.lagPairs[0]
   }
-  const order = (a: SlicePartial, b: SlicePartial) =>
-    a.deviceId === b.deviceId ? a.sliceStart - b.sliceStart : a.deviceId < b.deviceId ? -1 : 1
-  return [...slices.values()].toSorted(order)
+  return [...slices.values()].toSorted(bySlice)
 }
 
 describe('slicePartials', () => {
@@ -111,6 +135,16 @@ describe('slicePartials', () => {
     )
   })
 
+  it('does not take joined bytes for their neighbours in the data, in a file whose rows are out of order', () => {
+    const bytes = aesStream('out of order', 15)
+    const row = (profile: number, time: bigint, from: number, to: number) =>
+      sample(DEVICES[0], profile, time, time, bytes.subarray(from, to))
+    // In order of time the first profile's payloads lie at 8, 11 and 6: 6 is also the length of the first two together.
+    const rows = [row(2, 9n, 0, 6), row(1, 3n, 6, 8), row(1, 1n, 8, 10), row(2, 8n, 10, 11), row(1, 2n, 11, 15)]
+    const sorted = rows.toSorted((a, b) => Number(a.timestamp - b.timestamp))
+    expect(slicePartials(columnsOf(rows))).toEqual(naivePartials(columnsOf(sorted)))
+  })
+
   it('finds the pairs at lag 32 among samples of one byte', () => {
     const rows = Array.from({ length: 6 }, (_, i) => sample(DEVICES[0], 1, BigInt(i), BigInt(i), Uint8Array.of(0xf0)))
     const [slice] = slicePartials(columnsOf(rows))
@@ -121,19 +155,15 @@ describe('slicePartials', () => {
   })
 
   it('gives a sample to the second and minute it falls in, on both sides of 1970 and past the year 2255', () => {
-    const at = (timestamp: bigint) => {
-      const [slice] = slicePartials(columnsOf([sample(DEVICES[0], 1, timestamp, 0n, Uint8Array.of(1))]))
-      return [slice.sliceStart, slice.secondBits.indexOf(8)]
-    }
-    expect(at(0n)).toEqual([0, 0])
-    expect(at(-1n)).toEqual([-60, 59])
-    expect(at(-60_000_000n)).toEqual([-60, 0])
-    expect(at(-60_000_001n)).toEqual([-120, 59])
-    expect(at(59_999_999n)).toEqual([0, 59])
+    expect(placeOf(0n)).toEqual([0, 0])
+    expect(placeOf(-1n)).toEqual([-60, 59])
+    expect(placeOf(-60_000_000n)).toEqual([-60, 0])
+    expect(placeOf(-60_000_001n)).toEqual([-120, 59])
+    expect(placeOf(59_999_999n)).toEqual([0, 59])
     const late = 60n * 10n ** 12n * 10n
-    expect(at(late - 1n)).toEqual([600_000_000 - 60, 59])
-    expect(at(9_007_199_280_000_000n - 1n)).toEqual([9_007_199_220, 59])
-    expect(at(-9_007_199_280_000_000n - 1n)).toEqual([-9_007_199_340, 59])
+    expect(placeOf(late - 1n)).toEqual([600_000_000 - 60, 59])
+    expect(placeOf(9_007_199_280_000_000n - 1n)).toEqual([9_007_199_220, 59])
+    expect(placeOf(-9_007_199_280_000_000n - 1n)).toEqual([-9_007_199_340, 59])
   })
 
   it('sorts by device, then minute', () => {
@@ -170,9 +200,6 @@ describe('mergePartials', () => {
           expect(hour.lagAgreements[i] - count).toBeGreaterThanOrEqual(0)
           expect(hour.lagAgreements[i] - count).toBeLessThanOrEqual(SLICE_LAGS[i])
         })
-        const additive = ({ samples, bytes, ones, gaps, histogram, secondBits, secondOnes }: SlicePartial) => {
-          return { samples, bytes, ones, gaps, histogram, secondBits, secondOnes }
-        }
         expect(additive(merged)).toEqual(additive(hour))
       }),
       { numRuns: 30, seed: 2 },
@@ -200,8 +227,6 @@ describe('mergePartials', () => {
 })
 
 describe('encodePartial and decodePartial', () => {
-  const roundTrip = (slice: SlicePartial) => decodePartial(encodePartial(slice), slice.deviceId, slice.sliceStart)
-
   it('give back every partial', () => {
     fc.assert(
       fc.property(chunks, (samples) => {
@@ -241,14 +266,10 @@ describe('encodePartial and decodePartial', () => {
     expect(() => decodePartial(encoded.subarray(0, -2), 'a', 0)).toThrow(RangeError)
     expect(() => decodePartial(new Uint8Array(0), 'a', 0)).toThrow(RangeError)
     expect(() => encodePartial({ ...slice, ones: slice.ones + 1 })).toThrow(/contradict/)
-    // Any damage: either an error a person can place, or counts that are at least consistent.
+    // Any flipped bit: a RangeError, or counts that are consistent (no checksum: the object's hash is above this).
     for (let bit = 8; bit < 8 * encoded.length; bit++) {
-      const damaged = encoded.with(bit >> 3, encoded[bit >> 3] ^ (0x80 >> (bit & 7)))
-      try {
-        encodePartial(decodePartial(damaged, 'a', 0))
-      } catch (error) {
-        expect(error).toBeInstanceOf(RangeError)
-      }
+      const read = readDamaged(encoded.with(bit >> 3, encoded[bit >> 3] ^ (0x80 >> (bit & 7))))
+      if (read) encodePartial(read)
     }
   })
 })
