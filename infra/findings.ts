@@ -3,7 +3,7 @@ import type { JobContext } from '../jobs/context.ts'
 import { deviceSeries } from '../jobs/rollup-coherence.ts'
 import { coherencePairs } from '../pipeline/coherence.ts'
 import { networkStats } from '../pipeline/network.ts'
-import { decodePartial } from '../pipeline/slice.ts'
+import { decodePartial } from '../pipeline/slice-codec.ts'
 import type { TestResult } from '../pipeline/tests/definition.ts'
 import type { LiveDevice } from './live-devices.ts'
 

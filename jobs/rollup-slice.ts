@@ -1,7 +1,7 @@
 import { inTransaction } from '../db/pool.ts'
 import { readSlices } from '../db/slices.ts'
 import { lockBucket, replaceTimeslices, type TimesliceRow } from '../db/stats.ts'
-import { decodePartial } from '../pipeline/slice.ts'
+import { decodePartial } from '../pipeline/slice-codec.ts'
 import { SLICE_METHOD_VERSION, sliceStats } from '../pipeline/slice-stats.ts'
 import { mergePartials, SLICE_SECONDS, type SlicePartial } from '../pipeline/slice.ts'
 import type { ActiveJob, JobContext } from './context.ts'

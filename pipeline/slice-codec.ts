@@ -1,0 +1,198 @@
+import { countOnes } from './bits.ts'
+import { SLICE_LAGS, type SlicePartial, emptyPartial, sum, finishPartial } from './slice.ts'
+
+const FORMAT = 1
+/** Each byte value's number of ones: the ones of a slice follow from its histogram. */
+const ONES_IN_BYTE = Uint8Array.from({ length: 256 }, (_, byte) => countOnes(Uint8Array.of(byte)))
+/** In place of a Rice parameter: every number of the list is 0. */
+const ALL_ZERO = 31
+const MAX_RICE = 30
+/** Quotients from here on are written out: one outlier may not cost kilobytes of unary. */
+const ESCAPE = 16
+
+/**
+ * The counts of a partial, without its device and start. Byte 0 is the format version; the rest is a bit stream (MSB first) of
+ * the counts as differences from what the others make likely, Golomb-Rice coded with the best parameter of each list (R. Rice,
+ * JPL 79-22): ideal random counts then cost within a few per cent of their entropy, and what follows from others costs nothing.
+ * Throws RangeError if the counts contradict each other (every partial of this module is consistent).
+ */
+export function encodePartial(partial: SlicePartial): Uint8Array {
+  assertConsistent(partial)
+  const { bytes, lagPairs, lagAgreements, histogram } = partial
+  const bits: number[] = []
+  const seconds = partial.secondBits.length
+  for (const count of [seconds, partial.samples, bytes, partial.duplicates, partial.gaps]) putNumber(bits, count)
+  // Every segment begun costs a lag that many pairs, so the first lag foretells the others.
+  const lost = 8 * bytes - lagPairs[0]
+  putNumber(bits, lost)
+  putList(
+    bits,
+    SLICE_LAGS.map((lag, i) => zigzag(8 * bytes - lagPairs[i] - lag * lost)),
+  )
+  putList(
+    bits,
+    lagAgreements.map((count, i) => zigzag(count - Math.round(lagPairs[i] / 2))),
+  )
+  const mean = Math.round(bytes / 256)
+  putList(
+    bits,
+    Array.from(histogram, (count) => zigzag(count - mean)),
+  )
+  const unit = commonDivisor(partial.secondBits)
+  const typical = Math.round((8 * bytes) / unit / seconds)
+  putNumber(bits, unit)
+  putList(
+    bits,
+    Array.from(partial.secondBits, (count) => zigzag(count / unit - typical)),
+  )
+  const reporting = Array.from(partial.secondBits.keys()).filter((i) => partial.secondBits[i] > 0)
+  const density = partial.ones / (8 * bytes)
+  putList(
+    bits,
+    reporting.map((i) => zigzag(partial.secondOnes[i] - Math.round(density * partial.secondBits[i]))),
+  )
+  const encoded = new Uint8Array(1 + Math.ceil(bits.length / 8))
+  encoded[0] = FORMAT
+  for (let i = 0; i < bits.length; i++) encoded[1 + (i >> 3)] |= bits[i] << (7 - (i & 7))
+  return encoded
+}
+
+/**
+ * The partial that `encodePartial` made `encoded` of. Throws RangeError if the version is another, or the bytes are cut short or
+ * contradict themselves.
+ */
+export function decodePartial(encoded: Uint8Array, deviceId: string, sliceStart: number): SlicePartial {
+  if (encoded[0] !== FORMAT) throw new RangeError(`slice partial of format ${encoded[0]}; this build reads ${FORMAT}`)
+  const source: BitSource = { encoded, at: 8 }
+  const [seconds, samples, bytes, duplicates, gaps] = Array.from({ length: 5 }, () => takeNumber(source))
+  // Refused before anything of that size is made: no bucket is longer than a leap year.
+  if (seconds > 366 * 86400) throw new RangeError(`slice partial of ${seconds} seconds: the bytes are damaged`)
+  const partial: SlicePartial = { ...emptyPartial(deviceId, sliceStart, seconds), samples, duplicates, gaps }
+  const lost = takeNumber(source)
+  takeList(source, SLICE_LAGS.length).forEach((code, i) => {
+    partial.lagPairs[i] = 8 * bytes - SLICE_LAGS[i] * lost - unzigzag(code)
+  })
+  takeList(source, SLICE_LAGS.length).forEach((code, i) => {
+    partial.lagAgreements[i] = unzigzag(code) + Math.round(partial.lagPairs[i] / 2)
+  })
+  const mean = Math.round(bytes / 256)
+  takeList(source, 256).forEach((code, i) => (partial.histogram[i] = unzigzag(code) + mean))
+  const unit = takeNumber(source)
+  const typical = Math.round((8 * bytes) / unit / seconds)
+  takeList(source, seconds).forEach((code, i) => (partial.secondBits[i] = (unzigzag(code) + typical) * unit))
+  const reporting = Array.from(partial.secondBits.keys()).filter((i) => partial.secondBits[i] > 0)
+  const density = onesOf(partial.histogram) / (8 * bytes)
+  takeList(source, reporting.length).forEach((code, j) => {
+    const i = reporting[j]
+    partial.secondOnes[i] = unzigzag(code) + Math.round(density * partial.secondBits[i])
+  })
+  finishPartial(partial)
+  if (partial.bytes !== bytes) throw new RangeError('slice partial whose histogram is not of its bytes: it is damaged')
+  assertConsistent(partial)
+  return partial
+}
+
+function assertConsistent(partial: SlicePartial): void {
+  const { lagPairs, lagAgreements, secondBits, secondOnes } = partial
+  const holds =
+    partial.bytes === sum(partial.histogram) &&
+    8 * partial.bytes === sum(secondBits) &&
+    partial.ones === sum(secondOnes) &&
+    partial.ones === onesOf(partial.histogram) &&
+    partial.pairs === lagPairs[0] &&
+    partial.transitions === lagPairs[0] - lagAgreements[0] &&
+    lagAgreements.every((count, i) => count >= 0 && count <= lagPairs[i] && lagPairs[i] <= 8 * partial.bytes) &&
+    secondOnes.every((count, i) => count <= secondBits[i])
+  if (!holds)
+    throw new RangeError(`the counts of slice ${partial.deviceId} ${partial.sliceStart} contradict each other`)
+}
+
+function onesOf(histogram: Uint32Array): number {
+  return histogram.reduce((ones, count, byte) => ones + count * ONES_IN_BYTE[byte], 0)
+}
+
+/** The greatest number that divides all counts; 1 if all are 0. */
+function commonDivisor(counts: Uint32Array): number {
+  let divisor = 0
+  for (let i = 0; i < counts.length && divisor !== 1; i++) {
+    for (let rest = counts[i]; rest > 0;) [divisor, rest] = [rest, divisor % rest]
+  }
+  return divisor || 1
+}
+
+/** Signed numbers in the order 0, -1, 1, -2, 2, … */
+function zigzag(value: number): number {
+  return value < 0 ? -2 * value - 1 : 2 * value
+}
+
+function unzigzag(code: number): number {
+  return code % 2 === 1 ? -(code + 1) / 2 : code / 2
+}
+
+interface BitSource {
+  readonly encoded: Uint8Array
+  at: number
+}
+
+/** The low `width` bits of `value`, first the most significant. */
+function putBits(bits: number[], value: number, width: number): void {
+  for (let i = width - 1; i >= 0; i--) bits.push(Math.floor(value / 2 ** i) % 2)
+}
+
+function takeBits(source: BitSource, width: number): number {
+  let value = 0
+  for (let i = 0; i < width; i++) value = 2 * value + takeBit(source)
+  return value
+}
+
+function takeBit(source: BitSource): number {
+  const byte = source.at >> 3
+  if (byte >= source.encoded.length) throw new RangeError('slice partial cut short: it is damaged')
+  return (source.encoded[byte] >> (7 - (source.at++ & 7))) & 1
+}
+
+/** A whole number up to 2^53: 6 bits of width, then the number. */
+function putNumber(bits: number[], value: number): void {
+  const width = value === 0 ? 0 : value.toString(2).length
+  putBits(bits, width, 6)
+  putBits(bits, value, width)
+}
+
+function takeNumber(source: BitSource): number {
+  return takeBits(source, Math.min(53, takeBits(source, 6)))
+}
+
+/** A list whose length the reader knows: 5 bits of Rice parameter k, then each as unary quotient and k bits of remainder. */
+function putList(bits: number[], values: readonly number[]): void {
+  if (values.every((value) => value === 0)) return putBits(bits, ALL_ZERO, 5)
+  let k = 0
+  for (let best = Infinity, candidate = 0; candidate <= MAX_RICE; candidate++) {
+    const cost = values.reduce((total, value) => total + riceWidth(value, candidate), 0)
+    if (cost < best) [best, k] = [cost, candidate]
+  }
+  putBits(bits, k, 5)
+  for (const value of values) {
+    const quotient = Math.floor(value / 2 ** k)
+    for (let i = Math.min(quotient, ESCAPE); i > 0; i--) bits.push(1)
+    if (quotient >= ESCAPE) putNumber(bits, value)
+    else {
+      bits.push(0)
+      putBits(bits, value, k)
+    }
+  }
+}
+
+function takeList(source: BitSource, length: number): number[] {
+  const k = takeBits(source, 5)
+  return Array.from({ length }, () => {
+    if (k === ALL_ZERO) return 0
+    let quotient = 0
+    while (quotient < ESCAPE && takeBit(source) === 1) quotient++
+    return quotient === ESCAPE ? takeNumber(source) : quotient * 2 ** k + takeBits(source, k)
+  })
+}
+
+function riceWidth(value: number, k: number): number {
+  const quotient = Math.floor(value / 2 ** k)
+  return quotient >= ESCAPE ? ESCAPE + 6 + value.toString(2).length : quotient + 1 + k
+}
