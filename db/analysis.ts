@@ -25,8 +25,8 @@ export async function startAnalysis(db: Queryable, jobId: string): Promise<Analy
   const { rows } = await db.query<AnalysisJob>(
     `update public.analysis_jobs set status = 'running', started_at = coalesce(started_at, now())
      where id = $1 and status in ('queued', 'running')
-     returning id, user_id as "userId", device_ids as "deviceIds", time_range_start::text as "from",
-       time_range_end::text as "to", test_names as "testNames", parameters`,
+     returning id, user_id as "userId", device_ids as "deviceIds", to_jsonb(time_range_start) #>> '{}' as "from",
+       to_jsonb(time_range_end) #>> '{}' as "to", test_names as "testNames", parameters`,
     [jobId],
   )
   return rows[0] ?? null

@@ -97,7 +97,7 @@ export async function beginChunk(db: Queryable, chunkId: string): Promise<ChunkA
   const { rows } = await db.query<ChunkAttempt>(
     `update public.storj_chunks set status = 'uploading', attempt = attempt + 1
      where id = $1 and status <> 'uploaded'
-     returning id, attempt, created_at as "createdAt", min_timestamp::text as "from", max_timestamp::text as "to",
+     returning id, attempt, created_at as "createdAt", to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
        sample_count::int as rows, byte_count::float8 as bytes, device_ids as "deviceIds", last_error as "lastError"`,
     [chunkId],
   )

@@ -1,3 +1,4 @@
+import type { Pool, PoolClient } from 'pg'
 import type { Queryable } from './pool.ts'
 
 export interface PipelineHealth {
@@ -60,21 +61,25 @@ export async function readRoleFacts(db: Queryable): Promise<RoleFacts> {
   return rows[0]
 }
 
-/** True if a session setting outlives its transaction: a direct connection or a session pooler, not a transaction pooler. */
-export async function keepsSession(db: { connect(): Promise<Queryable & { release(): void }> }): Promise<boolean> {
-  const client = await db.connect()
+/**
+ * True on a direct connection or a session pooler, false behind a transaction pooler: there a second client is lent the
+ * server process that the first, idle between statements, seems to hold.
+ */
+export async function keepsSession(pool: Pool): Promise<boolean> {
+  const pidOf = async (client: PoolClient) => (await client.query('select pg_backend_pid() as pid')).rows[0].pid
+  const first = await pool.connect()
   try {
-    const before = await client.query('select pg_backend_pid() as pid')
-    for (let i = 0; i < 5; i++) {
-      const after = await client.query('select pg_backend_pid() as pid')
-      if (after.rows[0].pid !== before.rows[0].pid) return false
+    const pid = await pidOf(first)
+    const second = await pool.connect()
+    try {
+      await second.query('begin')
+      const other = await pidOf(second)
+      await second.query('rollback')
+      return other !== pid
+    } finally {
+      second.release()
     }
-    await client.query('listen coherence_doctor')
-    await client.query('unlisten coherence_doctor')
-    return true
-  } catch {
-    return false
   } finally {
-    client.release()
+    first.release()
   }
 }

@@ -1,10 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { chmod, chown, mkdir, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { createServer, Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
-import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'pg'
 import { CoherenceError } from '../pipeline/errors.ts'
 import {
@@ -15,7 +13,17 @@ import {
   findServerAccount,
   prepareBinaries,
 } from './embedded-binaries.ts'
-import { type Claim, claimDirectory } from './embedded-claim.ts'
+import { claimDirectory } from './embedded-claim.ts'
+import {
+  asAccount,
+  cannotRun,
+  collectLines,
+  describeFailure,
+  endServer,
+  ENVIRONMENT,
+  type Launched,
+  launchServer,
+} from './embedded-launch.ts'
 
 export interface EmbeddedOptions {
   /** Holds the data directory (`data`), the password (mode 0600) and the note of who runs the server. */
@@ -40,19 +48,6 @@ export interface EmbeddedServer {
   /** Ends open connections and the server (Postgres's "fast" shutdown); drain your own work first. */
   stop(): Promise<void>
 }
-
-interface Launched {
-  readonly child: ChildProcess
-  readonly ended: Promise<void>
-}
-
-const START_TIMEOUT_MS = 120_000
-const STOP_PATIENCE_MS = 30_000
-const START_TRIES = 10
-const LOG_TAIL = 12
-
-// The server gets an environment of its own: PG* variables and locales of the caller must not reach it.
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }
 
 /**
  * Waits on stdin. "done" means the server was stopped in good order. End of file means our process is gone, however it
@@ -97,7 +92,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   let launched: Launched | undefined
   try {
     const password = await initialise(directory, binaries, account, options)
-    const started = await launch(directory, binaries, account, options, claim, log)
+    const started = await launchServer(directory, binaries, account, options, claim, log)
     launched = started
     const urlFor = (database: string, role = 'postgres') =>
       `postgres://${role}:${password}@127.0.0.1:${started.port}/${encodeURIComponent(database)}`
@@ -110,14 +105,14 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
       if (!stopping) log(`The embedded Postgres server ended by itself (${signal ?? `exit code ${code}`}).`)
     })
     const stop = async () => {
-      await end(started)
+      await endServer(started)
       await claim.release()
       if (!options.persistent) await rm(directory, { recursive: true, force: true })
       watchdog.stdin?.end('done\n')
     }
     return { port: started.port, directory, urlFor, stop: () => (stopping ??= stop()) }
   } catch (error) {
-    if (launched) await end(launched)
+    if (launched) await endServer(launched)
     await claim.release()
     if (!options.persistent) await rm(directory, { recursive: true, force: true })
     throw error
@@ -202,97 +197,6 @@ async function initialise(
   return password
 }
 
-/** Starts the server, choosing another port when a free one was taken meanwhile. */
-async function launch(
-  directory: string,
-  binaries: Binaries,
-  account: Account | undefined,
-  options: EmbeddedOptions,
-  claim: Claim,
-  log: (line: string) => void,
-): Promise<Launched & { port: number; pid: number }> {
-  for (let tries = 1; ; tries++) {
-    const port = options.port ?? (await findFreePort())
-    const flags = serverFlags(join(directory, 'data'), port, options.fast ?? false)
-    const child = spawn(binaries.postgres, flags, {
-      ...asAccount(account),
-      detached: true,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
-    const output = collectLines(child, log)
-    const ended = new Promise<void>((settle) => {
-      child.once('close', () => settle())
-      child.once('error', () => settle())
-    })
-    const ready = waitUntilReady(child, binaries.postgres)
-    if (child.pid !== undefined) await claim.noteServer(child.pid, port)
-    const state = await ready
-    if (state === 'ready' && child.pid !== undefined) return { child, ended, port, pid: child.pid }
-    await end({ child, ended })
-    const words = output.join('\n')
-    if (words.includes('Address already in use') && options.port !== undefined) {
-      throw new CoherenceError(
-        'EMBEDDED_POSTGRES',
-        `Port ${port} on 127.0.0.1 is in use by another program: choose another port, or end that program.`,
-      )
-    }
-    // The processes of a server killed with -9 need a moment to notice and leave its shared memory.
-    const passing = words.includes('Address already in use') || words.includes('pre-existing shared memory')
-    if (!passing || tries === START_TRIES) throw describeFailure(`did not start in ${directory} (${state})`, output)
-    await delay(250)
-  }
-}
-
-function serverFlags(data: string, port: number, fast: boolean): string[] {
-  const settings: Record<string, string | number> = {
-    listen_addresses: '127.0.0.1',
-    port,
-    unix_socket_directories: '',
-    max_connections: 200,
-    timezone: 'UTC',
-    log_timezone: 'UTC',
-    log_line_prefix: '',
-    lc_messages: 'C',
-    log_checkpoints: 'off',
-    // As hosted Supabase has it, so that publications and the volume of WAL are the same.
-    wal_level: 'logical',
-    ...(fast ? { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' } : {}),
-  }
-  return ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
-}
-
-/** Resolves when the server takes connections, or with a word on why it never will. */
-async function waitUntilReady(child: ChildProcess, program: string): Promise<string> {
-  return await new Promise<string>((settle, reject) => {
-    const timer = setTimeout(() => settle(`not ready after ${START_TIMEOUT_MS / 1000} s`), START_TIMEOUT_MS)
-    const settleOnce = (state: string) => {
-      clearTimeout(timer)
-      settle(state)
-    }
-    child.stderr?.on('data', (bytes: Buffer) => {
-      if (bytes.includes('database system is ready to accept connections')) settleOnce('ready')
-    })
-    child.once('close', (code, signal) => settleOnce(signal ?? `exit code ${code}`))
-    child.once('error', (error) => {
-      clearTimeout(timer)
-      reject(cannotRun(program, error))
-    })
-  })
-}
-
-/** Ends the server: the fast way, then the ways that need recovery at the next start. */
-async function end({ child, ended }: Launched): Promise<void> {
-  child.ref()
-  for (const signal of ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const) {
-    if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) break
-    child.kill(signal)
-    const patience = new AbortController()
-    const late = delay(STOP_PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => {})
-    await Promise.race([ended, late])
-    patience.abort()
-  }
-}
-
 function startWatchdog(directory: string, pid: number, temporary: boolean): ChildProcess {
   const pidFile = join(directory, 'data', 'postmaster.pid')
   const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, 'sh', pidFile, String(pid), temporary ? directory : ''], {
@@ -310,49 +214,6 @@ function startWatchdog(directory: string, pid: number, temporary: boolean): Chil
 function letGo(child: ChildProcess): void {
   child.unref()
   for (const stream of [child.stdin, child.stderr]) if (stream instanceof Socket) stream.unref()
-}
-
-function asAccount(account: Account | undefined) {
-  return { cwd: '/', env: ENVIRONMENT, ...(account ? { uid: account.uid, gid: account.gid } : {}) }
-}
-
-/** The last lines a process wrote, growing as it writes. */
-function collectLines(child: ChildProcess, log: (line: string) => void = () => {}): string[] {
-  const lines: string[] = []
-  for (const input of [child.stdout, child.stderr]) {
-    if (!input) continue
-    createInterface({ input }).on('line', (line) => {
-      lines.push(line)
-      if (lines.length > LOG_TAIL) lines.shift()
-      log(line)
-    })
-  }
-  return lines
-}
-
-function describeFailure(what: string, output: string[]): CoherenceError {
-  const words = output.length > 0 ? `Its last words:\n  ${output.join('\n  ')}` : 'It said nothing.'
-  return new CoherenceError('EMBEDDED_POSTGRES', `The embedded Postgres server ${what}. ${words}`)
-}
-
-function cannotRun(program: string, error: unknown): CoherenceError {
-  return new CoherenceError(
-    'EMBEDDED_POSTGRES',
-    `${program} cannot be run here (${error instanceof Error ? error.message : String(error)}). The build needs glibc: on ` +
-      'Alpine Linux, or a volume mounted noexec, set DATABASE_URL to a Postgres of your own instead.',
-    { cause: error },
-  )
-}
-
-async function findFreePort(): Promise<number> {
-  return await new Promise((settle, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => settle(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
 }
 
 /** Gives role `postgres` what it has on hosted Supabase: much, but not superuser. */

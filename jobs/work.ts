@@ -55,25 +55,32 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   options.signal?.addEventListener('abort', onStop, { once: true })
   if (options.signal?.aborted) onStop()
 
+  /** Does the jobs of the most urgent queue that has any; how many there were. */
+  const workOnce = async (): Promise<number> => {
+    // One look at all queues instead of an empty fetch from each: an idle worker costs one query.
+    const ready = await countReadyJobs(context.pool)
+    for (const queue of queues.filter((name) => ready[name])) {
+      const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
+      const outcomes = await runBatch(context, queue, jobs, handBack.signal)
+      for (const ok of outcomes) {
+        const counts = ok ? completed : failed
+        counts[queue] = (counts[queue] ?? 0) + 1
+        options.onJob?.({ queue, ok })
+      }
+      if (jobs.length > 0) return jobs.length
+    }
+    return 0
+  }
   const loop = async (): Promise<void> => {
     while (!halted()) {
-      busy++
       let found = 0
+      busy++
       try {
-        // One look at all queues instead of an empty fetch from each: an idle worker costs one query.
-        const ready = await countReadyJobs(context.pool)
-        for (const queue of queues.filter((name) => ready[name])) {
-          const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
-          found += jobs.length
-          const outcomes = await runBatch(context, queue, jobs, handBack.signal)
-          for (const ok of outcomes) {
-            const counts = ok ? completed : failed
-            counts[queue] = (counts[queue] ?? 0) + 1
-            options.onJob?.({ queue, ok })
-          }
-          // Start again from the most urgent queue.
-          if (jobs.length > 0) break
-        }
+        found = await workOnce()
+      } catch (error) {
+        // A drain that cannot reach the database ends and says so; a service waits for it to come back.
+        if (options.mode === 'drain') throw error
+        context.log.error({ err: error }, 'cannot fetch jobs; trying again')
       } finally {
         busy--
       }
