@@ -77,7 +77,7 @@ function validate(request: AnalysisJob): z.output<typeof PARAMETERS> {
       `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${testNames.join(', ')}.`,
     )
   }
-  if (new Date(request.from) >= new Date(request.to)) {
+  if (microseconds(request.from) >= microseconds(request.to)) {
     throw invalid('time_range_start must be before time_range_end.')
   }
   const parsed = PARAMETERS.safeParse(request.parameters)

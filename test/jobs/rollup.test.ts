@@ -1,0 +1,194 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { NewSample } from '../../db/samples.ts'
+import { runRollupSlice } from '../../jobs/rollup-slice.ts'
+import { deviceSeries, runRollupCoherence } from '../../jobs/rollup-coherence.ts'
+import { HOUR } from '../../jobs/test-chunk.ts'
+import { coherencePairs } from '../../pipeline/coherence.ts'
+import { networkStats } from '../../pipeline/network.ts'
+import { uuidBytes, type SampleColumns } from '../../pipeline/samples.ts'
+import { sliceStats } from '../../pipeline/slice-stats.ts'
+import { mergePartials, slicePartials } from '../../pipeline/slice.ts'
+import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+
+/** A whole hour, so that no test straddles two. */
+const HOUR_START = Date.UTC(2026, 5, 1, 12) / 1000
+const START = HOUR_START * 1000
+const signal = new AbortController().signal
+let pipeline: TestPipeline
+beforeEach(async () => {
+  // One chunk, whatever is inserted.
+  pipeline = await openPipeline({ chunkTargetBytes: 1024 ** 2 })
+})
+afterEach(() => pipeline.close())
+
+async function packAll(samples: readonly NewSample[]): Promise<void> {
+  await pipeline.insert(samples)
+  await pipeline.pack()
+  await pipeline.drain()
+}
+
+/** Every column of every row, with the transaction that wrote it last: equal only if nothing was even rewritten. */
+async function snapshot(table: string, order: string): Promise<string[]> {
+  const { rows } = await pipeline.db.query<{ row: string }>(
+    `select xmin::text || ' ' || t::text as row from ${table} t order by ${order}`,
+  )
+  return rows.map(({ row }) => row)
+}
+
+const timeslices = () => snapshot('public.device_timeslice_stats', 'device_id, bucket_start, bucket_end')
+const pairs = () => snapshot('public.coherence_stats', 'device_a_id, device_b_id, bucket_start')
+
+function columnsOf(samples: readonly NewSample[]): SampleColumns {
+  const sorted = samples.toSorted((a, b) =>
+    a.deviceId < b.deviceId ? -1 : a.deviceId > b.deviceId ? 1 : Number(a.sequence - b.sequence),
+  )
+  const join = (parts: Uint8Array[]) => new Uint8Array(Buffer.concat(parts))
+  let at = 0
+  return {
+    rows: sorted.length,
+    id: new Uint8Array(16 * sorted.length),
+    deviceId: join(sorted.map((sample) => uuidBytes(sample.deviceId))),
+    profileId: join(sorted.map((sample) => uuidBytes(sample.profileId))),
+    timestamp: BigInt64Array.from(sorted, (sample) => BigInt((sample.timestamp as Date).getTime()) * 1000n),
+    sequence: BigInt64Array.from(sorted, (sample) => sample.sequence),
+    byteLength: Int32Array.from(sorted, (sample) => sample.data.length),
+    dataOffsets: Int32Array.from([0, ...sorted.map((sample) => (at += sample.data.length))]),
+    data: join(sorted.map((sample) => sample.data)),
+  }
+}
+
+describe('device time slices', () => {
+  it('hold per minute and hour what the samples say', async () => {
+    const [device] = await pipeline.addDevices(1)
+    const samples = makeSamples(device, 150, { start: START, bytes: (index) => 60 + (index % 9) })
+    await packAll(samples)
+    const { rows } = await pipeline.db.query(
+      `select extract(epoch from bucket_start)::float8 as start, extract(epoch from bucket_end)::float8 as end,
+              sample_count::int, byte_count::int, entropy_estimate, uniformity_chi_square, runs_test, autocorrelation, extra
+       from public.device_timeslice_stats where device_id = $1 order by bucket_end - bucket_start, bucket_start`,
+      [device.deviceId],
+    )
+    const partials = slicePartials(columnsOf(samples))
+    const expected = [
+      ...partials.map((partial) => ({ start: partial.sliceStart, end: partial.sliceStart + 60, merged: partial })),
+      { start: HOUR_START, end: HOUR_START + HOUR, merged: mergePartials(partials, HOUR_START, HOUR_START + HOUR) },
+    ]
+    expect(rows).toEqual(
+      expected.map(({ start, end, merged }) => ({ start, end, ...JSON.parse(JSON.stringify(sliceStats(merged))) })),
+    )
+    expect(rows.map((row) => row.sample_count)).toEqual([60, 60, 30, 150])
+  })
+
+  it('are corrected by late data, and only where it belongs', async () => {
+    const [device, other] = await pipeline.addDevices(2)
+    await packAll([
+      ...makeSamples(device, 120, { start: START }),
+      ...makeSamples(other, 120, { start: START, seed: 'o' }),
+    ])
+    const before = await timeslices()
+    await packAll(makeSamples(device, 10, { start: START + 5_500, sequence: 1000n, seed: 'late' }))
+    const after = await timeslices()
+    const counts = await pipeline.db.query(
+      `select sample_count::int as n from public.device_timeslice_stats where device_id = $1 order by bucket_end - bucket_start, bucket_start`,
+      [device.deviceId],
+    )
+    expect(counts.rows.map((row) => row.n)).toEqual([70, 60, 130])
+    // The first minute and the hour of one device: two rows written, four untouched.
+    expect(after.filter((row) => !before.includes(row))).toHaveLength(2)
+  })
+
+  it('are the same whether the data came in one chunk or in many, but for the pairs of bits at chunk edges', async () => {
+    const [one, many] = await pipeline.addDevices(2)
+    const samples = (device: typeof one) => makeSamples(device, 60, { start: START })
+    await packAll(samples(one))
+    for (const part of [samples(many).slice(40), samples(many).slice(0, 20), samples(many).slice(20, 40)])
+      await packAll(part)
+    const { rows } = await pipeline.db.query(
+      `select sample_count, byte_count, entropy_estimate, uniformity_chi_square, extra -> 'frequency' as frequency
+       from public.device_timeslice_stats where bucket_end - bucket_start = interval '1 hour' order by device_id`,
+    )
+    expect(rows[0]).toEqual(rows[1])
+  })
+})
+
+describe('recomputing', () => {
+  it('an unchanged hour writes nothing at all', async () => {
+    const devices = await pipeline.addDevices(3)
+    await packAll(devices.flatMap((device, n) => makeSamples(device, 90, { start: START, seed: String(n) })))
+    const before = [await timeslices(), await pairs()]
+    for (const device of devices) {
+      const { output } = await runRollupSlice(pipeline.context, {
+        data: { device_id: device.deviceId, hour: HOUR_START },
+        signal,
+      })
+      expect(output.changed).toBe(0)
+    }
+    expect((await runRollupCoherence(pipeline.context, { data: { hour: HOUR_START }, signal })).output.changed).toBe(0)
+    expect([await timeslices(), await pairs()]).toEqual(before)
+    expect(before.map((rows) => rows.length)).toEqual([9, 3])
+  })
+
+  it('removes what no partial supports any more', async () => {
+    const devices = await pipeline.addDevices(2)
+    await packAll(makeSamples(devices[0], 60, { start: START }))
+    await packAll(makeSamples(devices[1], 60, { start: START, seed: 'b' }))
+    await pipeline.db.query(`delete from public.storj_chunks where $1 = any (device_ids)`, [devices[1].deviceId])
+    await runRollupSlice(pipeline.context, { data: { device_id: devices[1].deviceId, hour: HOUR_START }, signal })
+    await runRollupCoherence(pipeline.context, { data: { hour: HOUR_START }, signal })
+    expect(await timeslices()).toHaveLength(2)
+    expect(await pairs()).toEqual([])
+    const { rows } = await pipeline.db.query('select device_count from public.network_stats')
+    expect(rows).toEqual([{ device_count: 1 }])
+  })
+
+  it('many times at once, while chunks arrive, ends with the newest data', async () => {
+    const [device] = await pipeline.addDevices(1)
+    const job = { data: { device_id: device.deviceId, hour: HOUR_START }, signal }
+    const arriving = (async () => {
+      for (let n = 0; n < 5; n++)
+        await packAll(makeSamples(device, 10, { start: START + n * 10_000, sequence: BigInt(n * 10) }))
+    })()
+    await Promise.all([arriving, ...Array.from({ length: 12 }, () => runRollupSlice(pipeline.context, job))])
+    const { rows } = await pipeline.db.query(
+      `select sample_count::int as n from public.device_timeslice_stats order by bucket_end - bucket_start`,
+    )
+    expect(rows).toEqual([{ n: 50 }, { n: 50 }])
+  })
+})
+
+describe('coherence', () => {
+  it('holds per hour the pairs and the network of the per-second series', async () => {
+    const devices = await pipeline.addDevices(4)
+    // The last two send the same bytes: they must stand out.
+    const samples = devices.flatMap((device, n) =>
+      makeSamples(device, 100, { start: START, seed: n < 2 ? String(n) : 'same' }),
+    )
+    await packAll(samples)
+    const series = deviceSeries(slicePartials(columnsOf(samples)), HOUR_START, HOUR_START + HOUR)
+    const expected = coherencePairs(series)
+    const { rows } = await pipeline.db.query(
+      `select device_a_id, device_b_id, correlation_metrics, tests from public.coherence_stats order by device_a_id, device_b_id`,
+    )
+    expect(rows).toEqual(JSON.parse(JSON.stringify(expected)))
+    const [a, b] = [devices[2].deviceId, devices[3].deviceId].toSorted()
+    const telling = rows
+      .filter((row) => row.tests.pearson.q_value < 0.001)
+      .map((row) => [row.device_a_id, row.device_b_id])
+    expect(telling).toEqual([[a, b]])
+
+    const network = await pipeline.db.query('select netvar, pair, device_count, sums from public.network_stats')
+    const { netvar, pair, seconds } = networkStats(series, HOUR_START)
+    expect(network.rows).toMatchObject([{ netvar, pair, device_count: 4, sums: { seconds } }])
+  })
+
+  it('takes late data into the hour it belongs to', async () => {
+    const [a, b] = await pipeline.addDevices(2)
+    await packAll(makeSamples(a, 60, { start: START }))
+    expect(await pairs()).toEqual([])
+    await packAll(makeSamples(b, 60, { start: START, seed: 'b' }))
+    const { rows } = await pipeline.db.query(
+      `select (correlation_metrics ->> 'n_seconds')::int as n from public.coherence_stats`,
+    )
+    expect(rows).toEqual([{ n: 60 }])
+  })
+})
