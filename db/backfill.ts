@@ -1,5 +1,12 @@
 import type { Queryable } from './pool.ts'
 
+/**
+ * An upload that failed, or one whose proof failed while Postgres still has every row of it: writing the object anew from
+ * fewer rows than it holds would lose those that are pruned.
+ */
+const REVIVABLE = `(c.status = 'failed' or (c.status = 'uploaded' and c.verified_at is null and c.sample_count = (
+  select count(*) from public.entropy_samples s where s.storj_chunk_id = c.id)))`
+
 /** Chunks in trouble whose samples are still in Postgres: failed uploads, and uploads whose proof failed. */
 export async function listRevivableChunks(
   db: Queryable,
@@ -8,7 +15,7 @@ export async function listRevivableChunks(
   const { rows } = await db.query(
     `select id, status::text, sample_count::int as samples, byte_count::float8 as bytes
      from public.storj_chunks c
-     where (status = 'failed' or (status = 'uploaded' and verified_at is null and last_error is not null))
+     where (status = 'failed' or last_error is not null) and ${REVIVABLE}
        and max_timestamp >= $1 and min_timestamp < $2 and ($3::text is null or $3 = any (device_ids))
        and exists (select from public.entropy_samples s where s.storj_chunk_id = c.id)
      order by created_at`,
@@ -20,8 +27,8 @@ export async function listRevivableChunks(
 /** Puts chunks back to `pending`, so that an upload may begin; those that recovered meanwhile are left alone. */
 export async function reviveChunks(tx: Queryable, ids: readonly string[]): Promise<string[]> {
   const { rows } = await tx.query<{ id: string }>(
-    `update public.storj_chunks set status = 'pending', last_error = null
-     where id = any ($1) and (status = 'failed' or (status = 'uploaded' and verified_at is null))
+    `update public.storj_chunks c set status = 'pending', last_error = null
+     where id = any ($1) and ${REVIVABLE}
      returning id`,
     [ids],
   )

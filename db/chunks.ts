@@ -131,6 +131,15 @@ export async function markChunkUploaded(
   return rowCount === 1
 }
 
+/** Keeps other attempts from beginning or marking until the transaction ends; false if one has begun since `attempt`. */
+export async function lockAttempt(tx: Queryable, chunkId: string, attempt: number): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `select from public.storj_chunks where id = $1 and attempt = $2 and status = 'uploading' for update`,
+    [chunkId, attempt],
+  )
+  return rowCount === 1
+}
+
 /** Removes a chunk that has no rows and no object left: its devices were deleted before it was uploaded. */
 export async function discardEmptyChunk(db: Queryable, chunkId: string, attempt: number): Promise<boolean> {
   const { rowCount } = await db.query(

@@ -8,6 +8,8 @@ export interface MigrateOptions {
   readonly databaseUrl: string
   readonly caCert?: string
   readonly log?: (line: string) => void
+  /** Those of db/migrations when left out. */
+  readonly migrations?: readonly Migration[]
 }
 
 export interface Migration {
@@ -17,6 +19,7 @@ export interface Migration {
   readonly sql: string
 }
 
+const LOCK_NOT_AVAILABLE = '55P03'
 const DIRECTORY = new URL('./migrations/', import.meta.url)
 
 /** The migration files in order, as the Supabase CLI names them: `<14 digits>_<name>.sql`. */
@@ -40,13 +43,17 @@ export async function migrate(options: MigrateOptions): Promise<{ applied: strin
   const client = await openClient({ ...options, applicationName: 'coherence migrate' })
   const log = options.log ?? (() => {})
   try {
+    // Adopting a large table takes longer than the two minutes that hosted Supabase gives a statement.
+    await client.query('set statement_timeout = 0')
     await client.query(`select pg_advisory_lock(hashtext('coherence.migrate'))`)
+    // Whoever waits for a table makes all others wait behind it: better to give up and be run again.
+    await client.query(`set lock_timeout = '30s'`)
     await client.query('create schema if not exists supabase_migrations')
     await client.query(
       `create table if not exists supabase_migrations.schema_migrations
          (version text not null primary key, statements text[], name text)`,
     )
-    const pending = await pendingOf(client)
+    const pending = await pendingOf(client, options.migrations)
     for (const migration of pending) {
       log(`migration ${migration.version} ${migration.name}`)
       await applyOne(client, migration)
@@ -61,22 +68,22 @@ export async function migrate(options: MigrateOptions): Promise<{ applied: strin
 export async function pendingMigrations(options: MigrateOptions): Promise<Migration[]> {
   const client = await openClient({ ...options, applicationName: 'coherence migrate --check' })
   try {
-    return await pendingOf(client)
+    return await pendingOf(client, options.migrations)
   } finally {
     await client.end()
   }
 }
 
-async function pendingOf(client: pg.Client): Promise<Migration[]> {
+async function pendingOf(client: pg.Client, migrations: readonly Migration[] = listMigrations()): Promise<Migration[]> {
   const { rows: table } = await client.query(
     `select to_regclass('supabase_migrations.schema_migrations') is not null as exists`,
   )
-  if (!table[0].exists) return listMigrations()
+  if (!table[0].exists) return [...migrations]
   const { rows } = await client.query<{ version: string; statements: string[] | null }>(
     'select version, statements from supabase_migrations.schema_migrations',
   )
   const applied = new Map(rows.map((row) => [row.version, row.statements]))
-  return listMigrations().filter((migration) => {
+  return migrations.filter((migration) => {
     if (!applied.has(migration.version)) return true
     const statements = applied.get(migration.version)
     if (statements && statements.length > 0 && essence(statements.join(';')) !== essence(migration.sql)) {
@@ -106,10 +113,11 @@ async function applyOne(client: pg.Client, migration: Migration): Promise<void> 
     await client.query('commit')
   } catch (cause) {
     await client.query('rollback').catch(() => {})
-    const { message, hint } = cause as { message: string; hint?: string }
+    const { message, hint, code } = cause as { message: string; hint?: string; code?: string }
+    const advice = code === LOCK_NOT_AVAILABLE ? 'Another session uses the table: end it, or try again later.' : hint
     throw new CoherenceError(
       'MIGRATION_BLOCKED',
-      `migration ${migration.version}_${migration.name} was rolled back: ${message}.${hint ? ` ${hint}` : ''}`,
+      `migration ${migration.version}_${migration.name} was rolled back: ${message}.${advice ? ` ${advice}` : ''}`,
       { cause },
     )
   }

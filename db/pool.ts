@@ -47,8 +47,10 @@ function readCertificate(value: string): string {
 /** A pool of connections. Idle connections that the server closes are dropped quietly and made anew on demand. */
 export function openPool(options: PoolOptions): Pool {
   const pool = new Pool({ ...connectionOptions(options), max: options.max ?? 4, idleTimeoutMillis: 10_000 })
-  // Without a listener a dropped idle connection would end the process; the next query reports what matters.
+  // Without a listener a dropped connection would end the process; the next query reports what matters. The pool's own
+  // listener hears of idle connections only, the client's also of one that is lost within a transaction.
   pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
   return pool
 }
 
@@ -85,12 +87,18 @@ export async function assertReachable(pool: Pool, databaseUrl: string): Promise<
   }
 }
 
+/**
+ * How long the server waits for the next statement of a transaction before it rolls back. A worker that is frozen, or cut
+ * off without a word, would hold its locks for as long as TCP takes to notice, and the supervisor would wait for them.
+ */
+const IDLE_IN_TRANSACTION_MS = 120_000
+
 /** Runs `work` in one transaction: commits when it returns, rolls back and rethrows when it throws. */
 export async function inTransaction<T>(pool: Pool, work: (tx: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect()
   let broken: Error | undefined
   try {
-    await client.query('begin')
+    await client.query(`begin; set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS}`)
     const result = await work(client)
     await client.query('commit')
     return result

@@ -2,6 +2,8 @@ import type { Queryable } from './pool.ts'
 
 export interface Partition {
   readonly name: string
+  /** Inclusive lower bound of its sample times, full precision; -infinity if it has none. */
+  readonly lower: string
   /** Exclusive upper bound of its sample times, full precision. */
   readonly upper: string
 }
@@ -15,8 +17,9 @@ export interface PartitionMeasure {
 /** The daily (and adopted) partitions whose whole range is older than retention, oldest first. */
 export async function listExpiredPartitions(db: Queryable, retentionDays: number): Promise<Partition[]> {
   const { rows } = await db.query<Partition>(
-    `select name, upper from (
+    `select name, coalesce(lower, '-infinity') as lower, upper from (
        select c.relname as name,
+              (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$FROM \\('([^']+)'\\)$re$))[1] as lower,
               (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$TO \\('([^']+)'\\)$re$))[1] as upper
        from pg_inherits i join pg_class c on c.oid = i.inhrelid
        where i.inhparent = 'public.entropy_samples'::regclass
@@ -54,11 +57,12 @@ export async function listPruneBlockers(tx: Queryable, partition: Partition): Pr
      from chunks where chunks.id is not null and not exists (
        select from public.chunk_replicas r where r.chunk_id = chunks.id and r.kind = 'slices')
      union all
-     select 'hold ' || id || ': ' || reason from app_private.retention_holds where range_start < $1::timestamptz
+     select 'hold ' || id || ': ' || reason from app_private.retention_holds
+     where range_start < $2::timestamptz and range_end > $1::timestamptz
      union all
      select 'analysis ' || id || ' is ' || status from public.analysis_jobs
-     where status in ('queued', 'running') and time_range_start < $1::timestamptz`,
-    [partition.upper],
+     where status in ('queued', 'running') and time_range_start < $2::timestamptz and time_range_end > $1::timestamptz`,
+    [partition.lower, partition.upper],
   )
   return rows.map((row) => row.blocker)
 }

@@ -30,8 +30,9 @@ export async function failDeadAnalyses(db: Queryable): Promise<number> {
 }
 
 const LIVE = `select from pgboss.job j where j.name = $1 and j.singleton_key = c.id::text and j.state < 'completed'`
+// Given up since the upload: what died before it was about another object.
 const DEAD = `select from pgboss.job d where d.name = 'dead-letter' and d.source_name = $1 and d.state = 'created'
-              and d.singleton_key = c.id::text`
+              and d.singleton_key = c.id::text and d.created_on >= c.uploaded_at`
 
 /** Our chunks that wait for an upload which no job will make. */
 export async function listStrandedUploads(db: Queryable): Promise<string[]> {

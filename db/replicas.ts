@@ -60,7 +60,10 @@ export async function listReplicas(
   return rows
 }
 
-/** Which of these keys of a store are named by a replica row. */
+/**
+ * Which of these keys of a store are named by a replica row, or belong to a chunk that is still on its way to its proof:
+ * its next attempt may find an object that an earlier one left, however old, and name it.
+ */
 export async function listKnownKeys(
   db: Queryable,
   backend: string,
@@ -68,7 +71,11 @@ export async function listKnownKeys(
   keys: readonly string[],
 ): Promise<Set<string>> {
   const { rows } = await db.query<{ object_key: string }>(
-    'select object_key from public.chunk_replicas where backend = $1 and bucket = $2 and object_key = any ($3)',
+    `select object_key from public.chunk_replicas where backend = $1 and bucket = $2 and object_key = any ($3)
+     union
+     select key from unnest($3::text[]) as key
+     join public.storj_chunks c on c.id = substring(key from '/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[^/]*$')::uuid
+     where c.status <> 'uploaded' or c.verified_at is null`,
     [backend, bucket, keys],
   )
   return new Set(rows.map((row) => row.object_key))

@@ -30,7 +30,12 @@ export async function insertSamples(db: Queryable, samples: readonly NewSample[]
            as batch (device_id, profile_id, "timestamp", sequence, sample_data)
        )
        update public.devices set last_seen_at = now()
-       where id = any ($1::uuid[]) and (last_seen_at is null or last_seen_at < now() - interval '1 minute')`,
+       where id in (
+         select id from public.devices
+         where id = any ($1::uuid[]) and (last_seen_at is null or last_seen_at < now() - interval '1 minute')
+         -- Two batches of the same devices must neither wait for each other nor deadlock over this.
+         for no key update skip locked
+       )`,
       [
         samples.map((sample) => sample.deviceId),
         samples.map((sample) => sample.profileId),

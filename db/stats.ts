@@ -33,12 +33,33 @@ export interface NetworkRow {
   readonly normalization: string
 }
 
+/** The first key of our advisory locks: "cohe". */
+const LOCK_CLASS = 0x636f6865
+/** Buckets share this many locks: a chunk may touch thousands of hours, and the server's table of locks is small. */
+const LOCK_SLOTS = 128
+const SLOT = `(abs(hashtextextended(name, 0) % ${LOCK_SLOTS}))::int`
+
 /**
  * Serialises the recomputations of one bucket until the transaction ends, so that the one that starts last sees, and
  * writes, the newest partials. Works through a transaction-mode pooler.
  */
 export async function lockBucket(tx: Queryable, name: string): Promise<void> {
-  await tx.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [name])
+  await tx.query(`select pg_advisory_xact_lock(${LOCK_CLASS}, ${SLOT}) from (values ($1::text)) as bucket (name)`, [
+    name,
+  ])
+}
+
+/**
+ * Keeps the recomputations of these buckets waiting until the transaction ends, for one that changes partials; any number
+ * may at once. Taken before their jobs are sent: a queued job that makes the send superfluous cannot read before the
+ * partials are committed.
+ */
+export async function holdBuckets(tx: Queryable, names: readonly string[]): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock_shared(${LOCK_CLASS}, slot)
+     from (select distinct ${SLOT} as slot from unnest($1::text[]) as bucket (name) order by 1) slots`,
+    [names],
+  )
 }
 
 /**

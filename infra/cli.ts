@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { isCoherenceError, type ErrorCode } from '../pipeline/errors.ts'
+import { isCoherenceError } from '../pipeline/errors.ts'
 import type { Bind, Register } from './command.ts'
 import { analyzeCommand } from './commands/analyze.ts'
 import { backfillCommand } from './commands/backfill.ts'
@@ -13,6 +13,7 @@ import { storageCommand } from './commands/storage.ts'
 import { tickCommand } from './commands/tick.ts'
 import { workCommand } from './commands/work.ts'
 import { libraryVersion } from './context.ts'
+import { exitCodeOf } from './exit-codes.ts'
 import { createOutput } from './output.ts'
 
 const COMMANDS: readonly Register[] = [
@@ -29,27 +30,31 @@ const COMMANDS: readonly Register[] = [
   analyzeCommand,
 ]
 
-const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
-  CONFIG_INVALID: 2,
-  USAGE: 2,
-  NODE_TOO_OLD: 2,
-  INPUT_INVALID: 2,
-  // "Try again later" of sysexits.h: the other build's workers do the work meanwhile.
-  QUEUE_VERSION: 75,
-}
+type StopSignal = 'SIGINT' | 'SIGTERM'
 
-/** Runs one command line; resolves to the exit code. Never throws. */
+/** What shells expect of a command that a signal ended: 128 and the signal's number. */
+const SIGNAL_EXIT_CODES: Record<StopSignal, number> = { SIGINT: 130, SIGTERM: 143 }
+
+/** What node-postgres throws when a connection that worked is lost: of the system, SQLSTATE class 08, or a server that ends. */
+const CONNECTION_LOST = /^(ECONN(REFUSED|RESET)|EPIPE|ETIMEDOUT|08...|57P0[1-3])$/
+
+/**
+ * Runs one command line; resolves to the exit code. Never throws. A command whose end is to be stopped returns its own
+ * code; any other that a signal has cut short exits as shells expect.
+ */
 export async function main(argv: readonly string[]): Promise<number> {
   const stop = new AbortController()
-  const onSignal = () => {
-    if (stop.signal.aborted) process.exit(130)
+  let stoppedBy: StopSignal | undefined
+  const onSignal = (name: StopSignal) => {
+    if (stoppedBy !== undefined) process.exit(SIGNAL_EXIT_CODES[name])
+    stoppedBy = name
     process.stderr.write('\nstopping; once more stops at once\n')
     stop.abort()
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   const json = argv.includes('--json')
-  let exitCode = 0
+  let exitCode: number | undefined
   const program = new Command('coherence')
     .description('Packs, proves, tests, rolls up and prunes the samples of a network of random number devices.')
     .version(libraryVersion())
@@ -60,7 +65,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   const bind: Bind =
     (action) =>
     async (...given) => {
-      exitCode = (await action({ output: createOutput(json), json, signal: stop.signal }, ...given)) ?? 0
+      const output = createOutput(json)
+      try {
+        exitCode = (await action({ output, json, signal: stop.signal }, ...given)) ?? undefined
+      } finally {
+        output.close()
+      }
     }
   for (const register of COMMANDS) register(program, bind)
   describeEach(program)
@@ -70,9 +80,9 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 2
     }
     await program.parseAsync([...argv], { from: 'user' })
-    return stop.signal.aborted && exitCode === 0 ? 130 : exitCode
+    return exitCode ?? (stoppedBy === undefined ? 0 : SIGNAL_EXIT_CODES[stoppedBy])
   } catch (error) {
-    return report(error, json, stop.signal.aborted)
+    return report(error, json, stoppedBy)
   } finally {
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
@@ -88,13 +98,35 @@ function describeEach(command: Command): void {
   }
 }
 
-function report(error: unknown, json: boolean, stopped: boolean): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
-  if (stopped && (error as Error).name === 'AbortError') return 130
-  const known = isCoherenceError(error)
-  const { message, stack } = error as Error
-  const code = known ? error.code : 'UNEXPECTED'
-  if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
-  process.stderr.write(known ? `${code}: ${message}\n` : `UNEXPECTED: ${stack ?? String(error)}\n`)
-  return known ? (EXIT_CODES[error.code] ?? 1) : 1
+/** Says what went wrong, on stderr and with --json on stdout too; returns the exit code. */
+function report(error: unknown, json: boolean, stoppedBy: StopSignal | undefined): number {
+  const tell = (code: string, message: string, shown = `${code}: ${message}`) => {
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
+    if (shown !== '') process.stderr.write(`${shown}\n`)
+  }
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0
+    // Commander has written message and help to stderr.
+    const given = error.code === 'commander.help' ? 'a subcommand is missing' : error.message.replace(/^error: /, '')
+    tell('USAGE', `${given}; see --help.`, '')
+    return 2
+  }
+  const { name, message, stack, code = '' } = error as Error & { code?: string }
+  if (stoppedBy !== undefined && name === 'AbortError') {
+    tell('INTERRUPTED', `stopped by ${stoppedBy} before the end.`, '')
+    return SIGNAL_EXIT_CODES[stoppedBy]
+  }
+  if (isCoherenceError(error)) {
+    tell(error.code, message)
+    return exitCodeOf(error.code)
+  }
+  if (CONNECTION_LOST.test(code) || message.startsWith('Connection terminated')) {
+    tell(
+      'DATABASE_UNREACHABLE',
+      `the connection to Postgres was lost (${message}). Run it again when the server is up.`,
+    )
+  } else {
+    tell('UNEXPECTED', message, `UNEXPECTED: ${stack ?? String(error)}`)
+  }
+  return 1
 }

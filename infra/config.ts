@@ -1,32 +1,39 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { CoherenceError } from '../pipeline/errors.ts'
 
-const seconds = (fallback: number) => z.coerce.number().positive().default(fallback)
+/** A setting that is a number; `must` is the end of the sentence "NAME must be ...". */
+const number = (must: string, check: (value: number) => boolean, fallback: number) =>
+  z.coerce.number(`must be ${must}`).refine(check, `must be ${must}`).default(fallback)
+const oneOf = <const Words extends readonly [string, ...string[]]>(...words: Words) =>
+  z.enum(words, `must be ${words.length === 1 ? '' : 'one of '}${words.join(', ')}`)
+const isWhole = (value: number, least: number, most: number) =>
+  Number.isInteger(value) && value >= least && value <= most
 
 /** What the pipeline reads from the environment, by variable. The one place that knows their names and defaults. */
 const SETTINGS = z.object({
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be postgres://user:password@host:port/database' }),
+  DATABASE_URL: z
+    .string()
+    .refine(isDatabaseUrl, {
+      error: 'must be postgres://user:password@host:port/database (in the password write @ as %40, / as %2F, # as %23)',
+      abort: true,
+    })
+    .refine((url) => !/(\[|%5B)YOUR-PASSWORD/i.test(url), 'still holds [YOUR-PASSWORD]: put the password there'),
   DATABASE_CA_CERT: z.string().min(1).optional(),
-  STORAGE_DRIVER: z.enum(['local']).default('local'),
+  STORAGE_DRIVER: oneOf('local').default('local'),
   STORAGE_BUCKET: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be 3 to 63 of a-z 0-9 . -')
     .default('entropy-chunks'),
   LOCAL_STORAGE_DIR: z.string().min(1).default('.coherence/storage'),
-  CHUNK_TARGET_BYTES: z.coerce
-    .number()
-    .int()
-    .min(1024)
-    .max(1024 ** 3)
-    .default(32 * 1024 ** 2),
-  CHUNK_MAX_AGE: seconds(300),
-  RETENTION_DAYS: z.coerce.number().min(0).max(36_500).default(30),
-  SWEEP_DELETE: z.enum(['true', 'false']).default('false'),
-  WORK_CONCURRENCY: z.coerce.number().int().min(1).max(16).default(2),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  CHUNK_TARGET_BYTES: number('whole bytes from 1024 to 1073741824', (n) => isWhole(n, 1024, 1024 ** 3), 32 * 1024 ** 2),
+  CHUNK_MAX_AGE: number('seconds above 0', (n) => n > 0, 300),
+  RETENTION_DAYS: number('days from 0 to 36500', (n) => n >= 0 && n <= 36_500, 30),
+  SWEEP_DELETE: oneOf('true', 'false').default('false'),
+  WORK_CONCURRENCY: number('a whole number from 1 to 16', (n) => isWhole(n, 1, 16), 2),
+  LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
 })
 
 type Settings = z.output<typeof SETTINGS>
@@ -45,31 +52,52 @@ export interface Config {
   readonly logLevel: Settings['LOG_LEVEL']
 }
 
-/** The environment of this process over `.env.local` over `.env` of the working directory. Empty values count as unset. */
-export function readEnvironment(directory = process.cwd()): Record<string, string | undefined> {
-  const fromFile = (name: string) => {
-    const path = join(directory, name)
-    return existsSync(path) ? parseEnv(readFileSync(path, 'utf8')) : {}
+type Environment = Record<string, string | undefined>
+
+/**
+ * The environment of this process over `.env.local` over `.env` of `directory`. An empty value counts as unset, so what is
+ * beneath it shows. Throws CONFIG_INVALID for a file that cannot be read.
+ */
+export function readEnvironment(directory = process.cwd()): Environment {
+  return {
+    ...readEnvFile(join(directory, '.env')),
+    ...readEnvFile(join(directory, '.env.local')),
+    ...withoutEmpty(process.env),
   }
-  return { ...fromFile('.env'), ...fromFile('.env.local'), ...process.env }
+}
+
+function readEnvFile(path: string): Environment {
+  try {
+    return withoutEmpty(parseEnv(readFileSync(path, 'utf8')))
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    // Some keep a Python environment in a folder of this name.
+    if (code === 'ENOENT' || code === 'EISDIR') return {}
+    throw new CoherenceError('CONFIG_INVALID', `${path} cannot be read: ${message}`, { cause })
+  }
+}
+
+/** Without the variables that are empty or white space: as a number that would be 0. */
+function withoutEmpty(environment: Environment): Environment {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value.trim() !== ''),
+  )
 }
 
 /**
  * The configuration, frozen. Throws CONFIG_INVALID with every problem of the environment in one message; values of
  * secrets never appear in it.
  */
-export function parseConfig(environment: Record<string, string | undefined>): Config {
-  const given = Object.fromEntries(
-    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
-  )
+export function parseConfig(environment: Environment): Config {
+  const given = withoutEmpty(environment)
   const parsed = SETTINGS.safeParse(given)
   if (!parsed.success) {
     const lines = parsed.error.issues.map((issue) => {
       const name = String(issue.path[0])
       const value = given[name]
       if (value === undefined) return `  ${name} is missing.${name === 'DATABASE_URL' ? DATABASE_URL_HELP : ''}`
-      const shown = name === 'DATABASE_URL' || name === 'DATABASE_CA_CERT' ? '' : ` (it is ${JSON.stringify(value)})`
-      return `  ${name}: ${issue.message}${shown}`
+      const shown = SECRET.test(name) ? '' : ` (it is ${JSON.stringify(value)})`
+      return `  ${name} ${issue.message}${shown}`
     })
     throw new CoherenceError('CONFIG_INVALID', `the environment is not right:\n${lines.join('\n')}`)
   }
@@ -87,6 +115,21 @@ export function parseConfig(environment: Record<string, string | undefined>): Co
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,
   })
+}
+
+/** Variables whose values are never shown. */
+const SECRET = /^DATABASE_|KEY|SECRET|TOKEN|PASSWORD/
+
+function isDatabaseUrl(text: string): boolean {
+  if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) return false
+  try {
+    const { username, password, pathname } = new URL(text)
+    decodeURIComponent(username + password + pathname)
+    return true
+  } catch {
+    // A percent sign on its own.
+    return false
+  }
 }
 
 const DATABASE_URL_HELP =

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
+import { pendingMigrations } from '../db/migrate.ts'
 import { assertReachable, openPool } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
-import { CoherenceError } from '../pipeline/errors.ts'
+import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import { openLocalStore } from '../storage/local.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
@@ -35,6 +36,7 @@ export async function openContext(
   })
   try {
     await assertReachable(pool, config.databaseUrl)
+    await assertMigrated(config)
     const store = await openStore(config)
     const boss = await startBoss(pool, {
       monitorIntervalSeconds: options.monitorIntervalSeconds,
@@ -71,6 +73,22 @@ export async function openContext(
     await pool.end()
     throw error
   }
+}
+
+/** Fails with DATABASE_NOT_MIGRATED unless the schema is the one that this build was written for, or a later one. */
+export async function assertMigrated(config: Config): Promise<void> {
+  const pending = await pendingMigrations({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert }).catch(
+    (error: unknown) => {
+      // `migrate` and `doctor` refuse an edited file; workers need not stand still for it.
+      if (isCoherenceError(error, 'MIGRATION_EDITED')) return []
+      throw error
+    },
+  )
+  if (pending.length === 0) return
+  throw new CoherenceError(
+    'DATABASE_NOT_MIGRATED',
+    `the schema is missing or older than this build (pending migrations: ${pending.length}): run \`coherence migrate\`.`,
+  )
 }
 
 /** The store that new objects go to. */

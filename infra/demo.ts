@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -53,6 +54,7 @@ export async function runDemo(options: {
     environment: { CHUNK_MAX_AGE: '8', RETENTION_DAYS: '30', LOG_LEVEL: 'error' },
   })
   try {
+    signal.throwIfAborted()
     const { context, close } = await openContext(stack.config, createLogger(stack.config.logLevel))
     setup.end('PostgreSQL 17, schema, queues and a store on disk are ready')
     try {
@@ -60,7 +62,6 @@ export async function runDemo(options: {
       const archive = await loadArchive(context.pool, userId, ARCHIVE_DAYS)
       const from = new Date()
       const live = await sampleAndWork(context, devices, options)
-      signal.throwIfAborted()
       const to = new Date(Date.now() + 1)
 
       const finish = output.progress('packing, proving, testing, rolling up')
@@ -102,6 +103,10 @@ export async function runDemo(options: {
     } finally {
       await close()
     }
+  } catch (error) {
+    // Half a run is of no use to anyone; the folder is this run's own.
+    await rm(storageDirectory, { recursive: true, force: true })
+    throw error
   } finally {
     await stack.stop()
   }
@@ -123,6 +128,7 @@ async function sampleAndWork(
       onSecond: (elapsed) =>
         progress.update(`${Math.floor(elapsed)} of ${options.seconds} s`, elapsed, options.seconds),
     })
+    options.signal.throwIfAborted()
     progress.end(`${stored.samples} samples in ${options.seconds} s`)
     return stored
   } finally {

@@ -180,7 +180,12 @@ async function initialise(
     '--no-instructions',
     ...(options.fast ? ['--no-sync'] : []),
   ]
-  const child = spawn(binaries.initdb, flags, { ...asAccount(account), stdio: ['ignore', 'pipe', 'pipe'] })
+  // In a session of its own, as the server: Ctrl-C must not tear it down under us.
+  const child = spawn(binaries.initdb, flags, {
+    ...asAccount(account),
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const output = collectLines(child)
   try {
     const code = await new Promise<number | null>((settle, reject) => {

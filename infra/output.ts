@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import ora from 'ora'
+import ora, { type Ora } from 'ora'
 
 /** How a command speaks: results on stdout, everything else on stderr. */
 export interface Output {
@@ -9,6 +9,8 @@ export interface Output {
   say(line: string): void
   /** A line that moves while something takes long; nothing in a pipe or with --json. */
   progress(title: string): Progress
+  /** Ends progress that an error or a signal has cut short; without it the process would not end. */
+  close(): void
 }
 
 export interface Progress {
@@ -19,7 +21,11 @@ export interface Progress {
 
 const BAR_WIDTH = 24
 
+/** Lines are broken here where words allow it. */
+const WIDTH = 100
+
 export function createOutput(json: boolean): Output {
+  const spinning = new Set<Ora>()
   return {
     result(document, human) {
       process.stdout.write(json ? `${JSON.stringify(document)}\n` : `${human()}\n`)
@@ -28,13 +34,18 @@ export function createOutput(json: boolean): Output {
       if (!json) process.stdout.write(`${line}\n`)
     },
     progress(title) {
+      // Node knows of NO_COLOR and of terminals without colours; ora does not.
+      const colours = process.stderr.isTTY && process.stderr.hasColors()
       const spinner = ora({
         text: title,
+        color: colours ? 'cyan' : false,
         stream: process.stderr,
-        isSilent: json || !process.stderr.isTTY,
+        // A terminal may have no columns (containers, CI): then the spinner would clear infinitely many lines.
+        isSilent: json || !process.stderr.isTTY || process.stderr.columns === 0,
         discardStdin: false,
       })
       spinner.start()
+      spinning.add(spinner)
       const started = performance.now()
       return {
         update(text, done, total) {
@@ -43,9 +54,14 @@ export function createOutput(json: boolean): Output {
         },
         end(text) {
           if (text === undefined) spinner.stop()
-          else spinner.succeed(`${title}  ${text}`)
+          else if (colours) spinner.succeed(`${title}  ${text}`)
+          else spinner.stopAndPersist({ symbol: '✔', text: `${title}  ${text}` })
+          spinning.delete(spinner)
         },
       }
+    },
+    close() {
+      for (const spinner of spinning) spinner.stop()
     },
   }
 }
@@ -97,6 +113,28 @@ export function formatTable(
     .join('\n')
 }
 
+/** A label and its text on each line; the texts aligned, and broken between words where they are long. */
+export function formatList(entries: readonly (readonly [label: string, text: string])[]): string {
+  const indent = Math.max(...entries.map(([label]) => label.length)) + 2
+  return entries.map(([label, text]) => label.padEnd(indent) + wrap(text, indent).trimStart()).join('\n')
+}
+
+/** `text` in lines of WIDTH, each indented; a word longer than a line has one of its own. */
+export function wrap(text: string, indent = 0): string {
+  const lines: string[] = []
+  for (const paragraph of text.split('\n')) {
+    let line = ''
+    for (const word of paragraph.trim().split(/ +/)) {
+      if (line !== '' && indent + line.length + 1 + word.length > WIDTH) {
+        lines.push(line)
+        line = word
+      } else line += line === '' ? word : ` ${word}`
+    }
+    lines.push(line)
+  }
+  return lines.map((line) => `${' '.repeat(indent)}${line}`).join('\n')
+}
+
 /** Bytes in the unit people read. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${bytes} B`
@@ -110,8 +148,16 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`
 }
 
+/** A length of time in the unit people read. */
+export function formatAge(seconds: number): string {
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`
+}
+
 /** A P-value as people write it. */
 export function formatP(p: number | null | undefined): string {
   if (p === null || p === undefined) return '–'
-  return p >= 0.001 ? p.toFixed(3) : p === 0 ? '0' : p.toExponential(1)
+  // Below the smallest double it is 0 here, and is not 0.
+  return p >= 0.001 ? p.toFixed(3) : p === 0 ? '<1e-300' : p.toExponential(1)
 }

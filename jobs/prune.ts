@@ -14,6 +14,8 @@ import type { ActiveJob, JobContext } from './context.ts'
 
 /** How long inserts may have to wait for a prune. The check under the lock walks chunks, not rows. */
 const LOCK_TIMEOUT_MS = 1_000
+/** SQLSTATE of a lock_timeout. */
+const LOCK_NOT_AVAILABLE = '55P03'
 
 export interface PruneOutcome {
   readonly dropped: { partition: string; rows: number; bytes: number }[]
@@ -34,7 +36,7 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
     if (job.signal.aborted) break
     // Looked at without a lock first: inserts must not wait for a day that cannot go.
     const blockers = await listPruneBlockers(context.pool, partition)
-    const dropped = blockers.length > 0 ? null : await dropProvedPartition(context, partition)
+    const dropped = blockers.length > 0 ? null : await dropUnlessBusy(context, partition, blockers)
     if (dropped) outcome.dropped.push(dropped)
     else outcome.kept.push({ partition: partition.name, blockers })
   }
@@ -44,13 +46,25 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
   return { output: { ...outcome, strayRows, evictedChunks } satisfies PruneOutcome }
 }
 
-async function dropProvedPartition(context: JobContext, partition: Partition) {
+/** A transaction that holds on to the table (a late insert, a backup) keeps the day, and is no failure of the prune. */
+async function dropUnlessBusy(context: JobContext, partition: Partition, blockers: string[]) {
+  try {
+    return await dropProvedPartition(context, partition, blockers)
+  } catch (error) {
+    if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error
+    blockers.push('another transaction is using entropy_samples; the next prune tries again')
+    return null
+  }
+}
+
+async function dropProvedPartition(context: JobContext, partition: Partition, blockers: string[]) {
   const started = performance.now()
   const measure = await measurePartition(context.pool, partition.name)
   return await inTransaction(context.pool, async (tx) => {
     await lockSamples(tx, LOCK_TIMEOUT_MS)
     // Once more under the lock: nothing can be added between this answer and the drop.
-    if ((await listPruneBlockers(tx, partition)).length > 0) return null
+    blockers.push(...(await listPruneBlockers(tx, partition)))
+    if (blockers.length > 0) return null
     await dropPartition(tx, partition.name)
     await context.checkpoint('prune: before commit')
     await logMaintenance(tx, {

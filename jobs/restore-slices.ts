@@ -1,5 +1,6 @@
-import { inTransaction } from '../db/pool.ts'
+import { inTransaction, type Queryable } from '../db/pool.ts'
 import { listEvictedChunks, restoreChunkSlices } from '../db/slices.ts'
+import { CoherenceError } from '../pipeline/errors.ts'
 import { decodeSlices } from '../pipeline/slices-format.ts'
 import type { JobContext } from './context.ts'
 import { readObject } from './read-object.ts'
@@ -19,4 +20,14 @@ export async function restoreSlices(
     const { rows } = decodeSlices(bytes)
     await inTransaction(context.pool, (tx) => restoreChunkSlices(tx, chunkId, rows))
   }
+}
+
+/**
+ * To be called after the partials of [from, to) were read: throws CHUNK_STALE_ATTEMPT if a prune has evicted some since
+ * `restoreSlices`. What was read may lack them; the job's next attempt brings them back.
+ */
+export async function assertNoneEvicted(tx: Queryable, from: number, to: number): Promise<void> {
+  const [chunk] = await listEvictedChunks(tx, from, to)
+  if (chunk === undefined) return
+  throw new CoherenceError('CHUNK_STALE_ATTEMPT', `a prune has evicted the slices of chunk ${chunk} meanwhile.`)
 }

@@ -7,7 +7,7 @@ import { NETWORK_METHOD_VERSION, networkStats, sortedDeviceIds, type DeviceSerie
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import { mergePartials, type SlicePartial } from '../pipeline/slice.ts'
 import type { ActiveJob, JobContext } from './context.ts'
-import { restoreSlices } from './restore-slices.ts'
+import { assertNoneEvicted, restoreSlices } from './restore-slices.ts'
 import { HOUR } from './test-chunk.ts'
 
 /** Pairs grow as the square of the devices; above this many the hour gets its network row, and no pair rows. */
@@ -21,9 +21,11 @@ export async function runRollupCoherence(
   const { hour } = job.data
   const end = hour + HOUR
   await restoreSlices(context, hour, end, job.signal)
+  await context.checkpoint('rollup: restored')
   return await inTransaction(context.pool, async (tx) => {
     await lockBucket(tx, `rollup-coherence:${hour}`)
     const slices = await readSlices(tx, hour, end)
+    await assertNoneEvicted(tx, hour, end)
     const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))
     const series = deviceSeries(partials, hour, end)
     const withPairs = series.length <= PAIRS_MAX_DEVICES

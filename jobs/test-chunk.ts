@@ -8,6 +8,7 @@ import {
 import { inTransaction } from '../db/pool.ts'
 import { markReplica, recordReplica, type Replica } from '../db/replicas.ts'
 import { replaceChunkSlices } from '../db/slices.ts'
+import { holdBuckets } from '../db/stats.ts'
 import { decodeChunk } from '../pipeline/chunk-format.ts'
 import { slicesKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
@@ -151,11 +152,17 @@ async function markDirty(
     hours.add(hour)
     slices.set(key, { data: { device_id: partial.deviceId, hour }, key })
   }
+  await holdBuckets(tx, [
+    ...[...slices.keys()].map((key) => `rollup-slice:${key}`),
+    ...[...hours].map((hour) => `rollup-coherence:${hour}`),
+  ])
   await sendJobs(context.boss, tx, 'rollup-slice', [...slices.values()])
+  // In order, as the device hours are: two chunks that send the same jobs wait for each other one way only.
+  const ordered = [...hours].toSorted((a, b) => a - b)
   await sendJobs(
     context.boss,
     tx,
     'rollup-coherence',
-    [...hours].map((hour) => ({ data: { hour }, key: String(hour) })),
+    ordered.map((hour) => ({ data: { hour }, key: String(hour) })),
   )
 }

@@ -2,6 +2,7 @@ import {
   beginChunk,
   discardEmptyChunk,
   listDeletedDevices,
+  lockAttempt,
   markChunkUploaded,
   noteChunkError,
   type ChunkAttempt,
@@ -46,7 +47,7 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
   const key = chunkKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
   const { store } = context
   await context.checkpoint('put')
-  await putObject(context, job, key, bytes, sha256)
+  await putObject(context, job, chunk, key, bytes, sha256)
   await context.checkpoint('put: done')
 
   await inTransaction(context.pool, async (tx) => {
@@ -87,6 +88,7 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
 async function putObject(
   context: JobContext,
   job: ActiveJob<'upload-chunk'>,
+  chunk: ChunkAttempt,
   key: string,
   bytes: Uint8Array,
   sha256: string,
@@ -97,7 +99,15 @@ async function putObject(
   } catch (error) {
     if (!isCoherenceError(error, 'STORE_CONFLICT') || job.data.replace !== true) throw error
     context.log.warn({ key }, 'replacing a damaged object')
-    await store.delete(key)
+    await context.checkpoint('replace')
+    // Under the fence: an attempt that was overtaken would delete what the other has put in its place.
+    await inTransaction(context.pool, async (tx) => {
+      if (!(await lockAttempt(tx, chunk.id, chunk.attempt))) {
+        throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
+      }
+      await store.delete(key)
+    })
+    await context.checkpoint('replace: deleted')
     await store.put(key, bytes, { sha256, signal: job.signal })
   }
 }

@@ -1,7 +1,8 @@
 -- The public contract of CoherenceLab: tables, enums, indexes, triggers and policies that other programs rely on by name.
 -- A database that already has them keeps every row; whatever is missing is created. entropy_samples follows in the next file.
 
-create extension if not exists "uuid-ossp";
+create schema if not exists extensions;
+create extension if not exists "uuid-ossp" with schema extensions;
 
 do $$
 begin
@@ -153,26 +154,42 @@ create table if not exists public.maintenance_log (
   duration_ms integer
 );
 
--- A sign-up makes a profile. The search path is pinned: the function runs with its owner's rights.
-create or replace function public.handle_new_user() returns trigger
-language plpgsql security definer set search_path = ''
-as $$
+-- A sign-up makes a profile. The search path is pinned: the function runs with its owner's rights. Both names are common
+-- ones: a function that differs from the seed schema's does something more for its owner, and stays as it is.
+do $functions$
+declare
+  blanks constant text := '[\s;]+';
+  body text;
 begin
-  insert into public.profiles (id, email, role)
-  values (new.id, coalesce(new.email, ''), 'user')
-  on conflict (id) do nothing;
-  return new;
-end;
-$$;
+  body := (select prosrc from pg_proc where oid = to_regprocedure('public.handle_new_user()'));
+  if body is null or regexp_replace(lower(body), blanks, '', 'g')
+    = 'begininsertintopublic.profiles(id,email,role)values(new.id,new.email,''user'')returnnewend'
+  then
+    create or replace function public.handle_new_user() returns trigger
+    language plpgsql security definer set search_path = ''
+    as $$
+    begin
+      insert into public.profiles (id, email, role)
+      values (new.id, coalesce(new.email, ''), 'user')
+      on conflict (id) do nothing;
+      return new;
+    end;
+    $$;
+  end if;
 
-create or replace function public.update_updated_at_column() returns trigger
-language plpgsql set search_path = ''
-as $$
-begin
-  new.updated_at = now();
-  return new;
-end;
-$$;
+  body := (select prosrc from pg_proc where oid = to_regprocedure('public.update_updated_at_column()'));
+  if body is null or regexp_replace(lower(body), blanks, '', 'g') = 'beginnew.updated_at=now()returnnewend' then
+    create or replace function public.update_updated_at_column() returns trigger
+    language plpgsql set search_path = ''
+    as $$
+    begin
+      new.updated_at = now();
+      return new;
+    end;
+    $$;
+  end if;
+end
+$functions$;
 
 do $$
 begin
@@ -198,6 +215,10 @@ alter table public.chunk_analysis enable row level security;
 alter table public.device_timeslice_stats enable row level security;
 alter table public.coherence_stats enable row level security;
 alter table public.maintenance_log enable row level security;
+
+-- People who signed up before there were profiles.
+insert into public.profiles (id, email)
+select id, coalesce(email, '') from auth.users where not exists (select from public.profiles);
 
 -- Policies. `(select auth.uid())` is evaluated once a statement instead of once a row.
 drop policy if exists "Users can view own profile" on public.profiles;

@@ -50,6 +50,7 @@ begin
   return new;
 end;
 $$;
+revoke all on function app_private.guard_analysis_job() from public;
 create or replace trigger guard_analysis_jobs before insert or update on public.analysis_jobs
   for each row execute function app_private.guard_analysis_job();
 
@@ -57,6 +58,10 @@ create or replace function app_private.enqueue_analysis_job() returns trigger
 language plpgsql security definer set search_path = ''
 as $$
 begin
+  -- Before `coherence migrate` has made the queues the row waits in its table, and reconcile calls a worker for it.
+  if to_regclass('pgboss.queue') is null then
+    return null;
+  end if;
   perform app_private.send_job('run-analysis', jsonb_build_object('analysis_job_id', new.id), new.id::text);
   return null;
 end;
@@ -75,13 +80,15 @@ declare
 begin
   execute 'revoke all on ' || ours || ' from anon, authenticated';
   execute 'grant all on ' || ours || ' to service_role';
+  -- A user's role is not the user's to set: it is what the admin policies trust. Columns that others added are as before.
+  execute (select format('grant update (%s) on public.profiles to authenticated', string_agg(quote_ident(attname), ', '))
+    from pg_attribute where attrelid = 'public.profiles'::regclass and attnum > 0 and not attisdropped
+      and attname not in ('id', 'role', 'created_at', 'updated_at'));
 end
 $grants$;
 grant select on public.profiles, public.devices, public.sampling_profiles, public.entropy_samples, public.storj_chunks,
-  public.analysis_jobs, public.analysis_results, public.device_timeslice_stats, public.coherence_stats,
-  public.maintenance_log, public.chunk_slices, public.network_stats,
+  public.analysis_jobs, public.analysis_results, public.chunk_analysis, public.device_timeslice_stats,
+  public.coherence_stats, public.maintenance_log, public.chunk_slices, public.network_stats,
   public.chunk_backlog, public.pipeline_health, public.device_health to authenticated;
--- A user's role is not the user's to set: it is what the admin policies trust.
-grant update (email) on public.profiles to authenticated;
 grant insert, update, delete on public.devices, public.sampling_profiles, public.analysis_jobs to authenticated;
 revoke all on function public.handle_new_user(), public.update_updated_at_column() from public, anon, authenticated;

@@ -4,6 +4,7 @@ import { CoherenceError } from '../../pipeline/errors.ts'
 import { analyzeChunkSuite } from '../../pipeline/analyze.ts'
 import { BATTERY_VERSION } from '../../pipeline/tests/registry.ts'
 import { usage, type Register } from '../command.ts'
+import { readPieces } from '../input.ts'
 import { formatBytes, formatP, formatTable } from '../output.ts'
 
 const SUITES = ['chunk'] as const
@@ -21,6 +22,7 @@ export const analyzeCommand: Register = (program, bind) => {
         if (!SUITES.includes(suite as (typeof SUITES)[number])) {
           throw usage(`no suite is named ${JSON.stringify(suite)}; there is: ${SUITES.join(', ')}.`)
         }
+        if (file === '-' && process.stdin.isTTY) throw usage('name a file, or pipe bytes in.')
         const bytes = await readInput(file, signal)
         const sha256 = createHash('sha256').update(bytes).digest('hex')
         const results = analyzeChunkSuite(bytes)
@@ -50,22 +52,21 @@ export const analyzeCommand: Register = (program, bind) => {
 }
 
 async function readInput(file: string, signal: AbortSignal): Promise<Uint8Array> {
+  const name = file === '-' ? 'the pipe' : file
+  const source = file === '-' ? process.stdin : createReadStream(file)
   const pieces: Buffer[] = []
   let length = 0
-  try {
-    for await (const piece of file === '-' ? process.stdin : createReadStream(file, { signal })) {
-      pieces.push(piece as Buffer)
-      length += (piece as Buffer).length
-      if (length > MAX_BYTES) {
-        throw new CoherenceError(
-          'INPUT_INVALID',
-          `${file} is larger than ${formatBytes(MAX_BYTES)}, the most this command takes.`,
-        )
-      }
+  for await (const piece of readPieces(source, { name, signal })) {
+    pieces.push(piece)
+    length += piece.length
+    if (length > MAX_BYTES) {
+      throw new CoherenceError(
+        'INPUT_INVALID',
+        `${name} is larger than ${formatBytes(MAX_BYTES)}, the most this command takes.`,
+      )
     }
-  } catch (cause) {
-    if (cause instanceof CoherenceError || signal.aborted) throw cause
-    throw new CoherenceError('INPUT_INVALID', `cannot read ${file}: ${(cause as Error).message}`, { cause })
   }
+  // A verdict on half a file would pass for one on the whole.
+  signal.throwIfAborted()
   return Buffer.concat(pieces, length)
 }

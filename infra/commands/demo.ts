@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path'
 import { usage, type Register } from '../command.ts'
 import { runDemo, type DemoReport } from '../demo.ts'
 import { formatBytes, formatP, formatTable } from '../output.ts'
@@ -44,13 +45,17 @@ function describe(report: DemoReport): string {
       : [`${pair.a} × ${pair.b}`, pair.seconds, '–', pair.status, '–'],
   )
   const { pruned } = report
-  const path = report.chunks.at(-1)?.path ?? ''
+  const folder = dirname(report.chunks.at(-1)?.path ?? '')
+  const files = report.chunks.map((chunk) =>
+    dirname(chunk.path) === folder ? [chunk.rows, basename(chunk.path)] : [chunk.rows, chunk.path],
+  )
   return [
     '',
     `${report.samples} samples, ${formatBytes(report.bytes)}, in ${report.chunks.length} verified chunks:`,
-    ...report.chunks.map((chunk) => `  ${chunk.path}  ${chunk.rows} rows`),
+    `  ${folder}/`,
+    formatTable(['rows', 'file'], files, 'rl'),
     '',
-    'Devices (P of each test; min-entropy in bits a byte):',
+    'Devices (P of each test; min-entropy in bits a byte, a lower bound that so few bytes keep below 8):',
     formatTable(['device', 'bytes', 'frequency', 'runs', 'serial', 'bytes χ²', 'entropy'], devices, 'lrrrrrr'),
     '',
     'Pairs (Pearson r of the devices’ z per second; q is P corrected for the number of pairs):',
@@ -59,14 +64,24 @@ function describe(report: DemoReport): string {
     'What stands out:',
     ...(report.findings.length === 0
       ? ['  nothing']
-      : report.findings.map((one) => `  ${one.subject}: ${one.finding} (P = ${formatP(one.p)})`)),
+      : report.findings.map((one) => `  ${one.subject}: ${one.finding} (P ${relation(one.p)})`)),
     '',
-    `Pruned: ${pruned.rows} rows, ${formatBytes(pruned.bytes)} freed (${pruned.partitions.join(', ') || 'nothing was old enough'}); their chunk stays.`,
+    ...(pruned.partitions.length === 0
+      ? ['Pruned: nothing was old enough.']
+      : [
+          `Pruned: ${pruned.rows} rows, ${formatBytes(pruned.bytes)} freed by dropping ${pruned.partitions.join(', ')};`,
+          '        their chunk stays.',
+        ]),
     '',
-    'Open a chunk:',
-    `  python   pyarrow.ipc.open_file("${path}").read_all()`,
-    `  node     tableFromIPC(readFileSync("${path}"))        // apache-arrow`,
+    'Open a chunk (FILE is one of the above):',
+    '  python   pyarrow.ipc.open_file(FILE).read_all()',
+    '  node     tableFromIPC(readFileSync(FILE))        // apache-arrow',
     '',
     `${report.seconds.toFixed(1)} s`,
   ].join('\n')
+}
+
+function relation(p: number | null): string {
+  const text = formatP(p)
+  return text.startsWith('<') ? `< ${text.slice(1)}` : `= ${text}`
 }

@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobContext } from '../../jobs/context.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
@@ -18,11 +19,12 @@ export const devCommand: Register = (program, bind) => {
     .option('--port <n>', 'the port of Postgres; a free one if not given')
     .option('--live', 'let this machine’s own devices sample all the while')
     .action(
-      bind(async ({ output, signal, json }, flags: { dir: string; port?: string; live?: boolean }) => {
+      bind(async ({ output, signal }, flags: { dir: string; port?: string; live?: boolean }) => {
         const port = flags.port === undefined ? undefined : Number(flags.port)
         if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
           throw usage('--port takes a number from 1 to 65535.')
         const directory = resolve(flags.dir)
+        const setup = output.progress('starting Postgres')
         const stack = await startStack({
           databaseDirectory: join(directory, 'postgres'),
           storageDirectory: join(directory, 'storage'),
@@ -36,20 +38,19 @@ export const devCommand: Register = (program, bind) => {
           })
           try {
             const ready = { DATABASE_URL: stack.config.databaseUrl, LOCAL_STORAGE_DIR: stack.config.localStorageDir }
+            setup.end('PostgreSQL 17, schema, queues and a store on disk are ready')
             output.result(ready, () =>
               [
-                'Ready. In another terminal:',
+                'Ready, until Ctrl-C. In another terminal:',
                 ...Object.entries(ready).map(([name, value]) => `  export ${name}='${value}'`),
               ].join('\n'),
             )
-            const worker = runWorker(context, { mode: 'watch', signal })
-            const live = flags.live === true ? sampleForever(context.pool, signal) : Promise.resolve()
-            while (!signal.aborted) {
-              await runTick(context)
-              await sleep(TICK_MS, undefined, { signal }).catch(() => {})
-            }
-            await Promise.all([worker, live])
-            if (!json) output.say('stopped')
+            await Promise.all([
+              runWorker(context, { mode: 'watch', signal }),
+              tickUntil(context, signal),
+              ...(flags.live === true ? [sampleForever(context.pool, signal)] : []),
+            ])
+            output.say('stopped')
           } finally {
             await close()
           }
@@ -59,6 +60,13 @@ export const devCommand: Register = (program, bind) => {
         return 0
       }),
     )
+}
+
+async function tickUntil(context: JobContext, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await runTick(context)
+    await sleep(TICK_MS, undefined, { signal }).catch(() => {})
+  }
 }
 
 async function sampleForever(pool: Parameters<typeof registerLiveDevices>[0], signal: AbortSignal): Promise<void> {

@@ -3,9 +3,11 @@ import { keepsSession, readRoleFacts } from '../../db/health.ts'
 import { openPool, unreachable } from '../../db/pool.ts'
 import { startBoss } from '../../jobs/boss.ts'
 import { missingQueues } from '../../jobs/install.ts'
+import { isCoherenceError } from '../../pipeline/errors.ts'
 import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
 import { openStore } from '../context.ts'
+import { formatList } from '../output.ts'
 
 interface Check {
   readonly name: string
@@ -23,7 +25,7 @@ export const doctorCommand: Register = (program, bind) => {
         const config = parseConfig(readEnvironment())
         const checks = [...(await checkDatabase(config)), await check('object store', () => checkStore(config))]
         output.result({ ok: checks.every((one) => one.ok), checks }, () =>
-          checks.map((one) => `${one.ok ? 'ok  ' : 'FAIL'}  ${one.name.padEnd(14)}  ${one.detail}`).join('\n'),
+          formatList(checks.map((one) => [`${one.ok ? 'ok  ' : 'FAIL'}  ${one.name}`, one.detail])),
         )
         return checks.every((one) => one.ok) ? 0 : 1
       }),
@@ -48,22 +50,23 @@ async function checkDatabase(config: Config): Promise<Check[]> {
         .catch((cause: unknown) => Promise.reject(unreachable(config.databaseUrl, cause)))
       const session = await keepsSession(pool)
       return `${rows[0].user}, ${String(rows[0].version).split(' on ')[0]}, ${
-        session
-          ? 'a session (direct or session pooler): everything works'
-          : 'a transaction pooler: everything but `migrate` works'
+        session ? 'a session (direct or session pooler): all works' : 'a transaction pooler: all but `migrate` works'
       }`
     })
     if (!connection.ok) return [connection]
+    const schema = await check('schema', async () => {
+      const pending = await pendingMigrations(options)
+      if (pending.length > 0) throw new Error(`pending migrations: ${pending.length}; run \`coherence migrate\`.`)
+      return 'up to date'
+    })
+    // What follows asks tables that may not be there yet.
+    if (!schema.ok) return [connection, schema]
     return [
       connection,
-      await check('schema', async () => {
-        const pending = await pendingMigrations(options)
-        if (pending.length > 0) throw new Error(`${pending.length} migrations are pending: run \`coherence migrate\`.`)
-        return 'up to date'
-      }),
+      schema,
       await check('queues', async () => {
         const missing = await missingQueues(options)
-        if (missing.length > 0) throw new Error(`missing ${missing.join(', ')}: run \`coherence migrate\`.`)
+        if (missing.length > 0) throw new Error(`${missing.join(', ')} missing: run \`coherence migrate\`.`)
         const boss = await startBoss(pool, { onError: () => {} })
         await boss.stop({ graceful: false, close: false })
         return 'all there, of this build'
@@ -81,7 +84,7 @@ async function checkDatabase(config: Config): Promise<Check[]> {
       await check('partitions', async () => {
         const facts = await readRoleFacts(pool)
         if (facts.partitionsAhead === 0)
-          throw new Error('no partition is ready for tomorrow: is `coherence tick` scheduled?')
+          throw new Error('none is ready for tomorrow: run `coherence tick`, and schedule it every few minutes.')
         return `${facts.partitionsAhead} days ahead, ${facts.defaultPartitionRows} stray rows`
       }),
     ]
@@ -93,6 +96,11 @@ async function checkDatabase(config: Config): Promise<Check[]> {
 async function checkStore(config: Config): Promise<string> {
   const store = await openStore(config)
   const started = performance.now()
-  await store.probe()
+  try {
+    await store.probe()
+  } catch (error) {
+    if (!isCoherenceError(error, 'STORE_NOT_FOUND')) throw error
+    throw new Error(`${error.message}. Mount its disk; for a new store run \`coherence migrate\`.`, { cause: error })
+  }
   return `${store.backend}:${store.bucket} round trip in ${Math.round(performance.now() - started)} ms`
 }

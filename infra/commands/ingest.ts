@@ -2,10 +2,12 @@ import { createReadStream } from 'node:fs'
 import { findDeviceProfile } from '../../db/devices.ts'
 import { assertReachable, openPool } from '../../db/pool.ts'
 import { insertSamples, type NewSample } from '../../db/samples.ts'
-import { CoherenceError } from '../../pipeline/errors.ts'
+import { CoherenceError, isCoherenceError } from '../../pipeline/errors.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
+import { assertMigrated } from '../context.ts'
+import { readPieces } from '../input.ts'
 import { formatBytes } from '../output.ts'
 
 /** One insert per this many samples or this many bytes. */
@@ -24,16 +26,13 @@ export const ingestCommand: Register = (program, bind) => {
     .option('--file <path>', 'read this file instead of the pipe')
     .action(
       bind(async ({ output, signal }, flags: { device: string; file?: string }) => {
-        try {
-          uuidBytes(flags.device)
-        } catch {
-          throw usage(`--device takes a uuid, not ${JSON.stringify(flags.device)}.`)
-        }
+        assertUuid(flags.device)
         if (flags.file === undefined && process.stdin.isTTY) throw usage('name a --file, or pipe bytes in.')
         const config = parseConfig(readEnvironment())
         const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
         try {
           await assertReachable(pool, config.databaseUrl)
+          await assertMigrated(config)
           const device = await findDeviceProfile(pool, flags.device)
           if (device === null) {
             throw new CoherenceError(
@@ -43,8 +42,8 @@ export const ingestCommand: Register = (program, bind) => {
           }
           const progress = output.progress(`ingesting into ${device.deviceName}`)
           const source = flags.file === undefined ? process.stdin : createReadStream(flags.file)
-          // Ctrl-C ends the input; what was read is still stored.
-          signal.addEventListener('abort', () => source.destroy(), { once: true })
+          const name = flags.file ?? 'the pipe'
+          const nextTime = risingTimes()
           let sequence = device.nextSequence
           let samples = 0
           let bytes = 0
@@ -60,32 +59,32 @@ export const ingestCommand: Register = (program, bind) => {
             since = performance.now()
             progress.update(`${samples} samples, ${formatBytes(bytes)}`)
           }
-          const add = async (data: Uint8Array) => {
+          const cutter = cutSamples(device.sampleSizeBytes, (data) => {
             const { deviceId, profileId } = device
-            batch.push({ deviceId, profileId, timestamp: now(), sequence: sequence++, data })
+            batch.push({ deviceId, profileId, timestamp: nextTime(), sequence: sequence++, data })
             batchBytes += data.length
-            if (batch.length >= BATCH_SAMPLES || batchBytes >= BATCH_BYTES || performance.now() - since >= BATCH_MS)
-              await flush()
-          }
+          })
+          const stored = () => `${samples} samples, ${formatBytes(bytes)}`
           try {
-            for await (const sample of cutSamples(source, device.sampleSizeBytes)) await add(sample)
-          } catch (cause) {
-            if (!signal.aborted) {
-              await flush()
-              throw (cause as NodeJS.ErrnoException).syscall === undefined
-                ? cause
-                : new CoherenceError(
-                    'INPUT_INVALID',
-                    `cannot read ${flags.file ?? 'the pipe'}: ${(cause as Error).message}`,
-                    { cause },
-                  )
+            // Ctrl-C ends the input; what was read is still stored.
+            for await (const piece of readPieces(source, { name, signal, idleMs: BATCH_MS })) {
+              cutter.write(piece)
+              if (batch.length >= BATCH_SAMPLES || batchBytes >= BATCH_BYTES || performance.now() - since >= BATCH_MS)
+                await flush()
             }
+            cutter.end()
+            await flush()
+          } catch (error) {
+            if (isCoherenceError(error, 'INPUT_INVALID')) {
+              cutter.end()
+              await flush()
+            }
+            if (samples > 0) (error as Error).message += ` What came before is stored: ${stored()}.`
+            throw error
           }
-          await flush()
           progress.end()
-          output.result(
-            { device: device.deviceId, samples, bytes },
-            () => `${samples} samples, ${formatBytes(bytes)} ingested.`,
+          output.result({ device: device.deviceId, samples, bytes }, () =>
+            signal.aborted ? `stopped; ${stored()} were read and are stored.` : `${stored()} ingested.`,
           )
         } finally {
           await pool.end()
@@ -94,30 +93,48 @@ export const ingestCommand: Register = (program, bind) => {
     )
 }
 
-/** Pieces of `size` bytes as they fill, the last one shorter. Each is memory of its own. */
-async function* cutSamples(source: AsyncIterable<unknown>, size: number): AsyncGenerator<Uint8Array> {
-  let sample = new Uint8Array(size)
-  let filled = 0
-  for await (const piece of source) {
-    const bytes = piece as Buffer
-    for (let at = 0; at < bytes.length;) {
-      const taken = Math.min(size - filled, bytes.length - at)
-      sample.set(bytes.subarray(at, at + taken), filled)
-      filled += taken
-      at += taken
-      if (filled === size) {
-        yield sample
-        sample = new Uint8Array(size)
-        filled = 0
-      }
-    }
+function assertUuid(text: string): void {
+  try {
+    uuidBytes(text)
+  } catch {
+    throw usage(`--device takes a uuid, not ${JSON.stringify(text)}.`)
   }
-  if (filled > 0) yield sample.subarray(0, filled)
 }
 
-/** Now, with microseconds, as Postgres reads it: samples of one millisecond keep their order. */
-function now(): string {
-  const micros = Math.round((performance.timeOrigin + performance.now()) * 1000)
-  const ms = Math.floor(micros / 1000)
-  return `${new Date(ms).toISOString().slice(0, -1)}${String(micros - ms * 1000).padStart(3, '0')}Z`
+/** Gives `take` pieces of `size` bytes as they fill, and at the end a last, shorter one. Each is memory of its own. */
+function cutSamples(size: number, take: (sample: Uint8Array) => void) {
+  let sample = new Uint8Array(size)
+  let filled = 0
+  return {
+    write(bytes: Uint8Array) {
+      for (let at = 0; at < bytes.length;) {
+        const taken = Math.min(size - filled, bytes.length - at)
+        sample.set(bytes.subarray(at, at + taken), filled)
+        filled += taken
+        at += taken
+        if (filled === size) {
+          take(sample)
+          sample = new Uint8Array(size)
+          filled = 0
+        }
+      }
+    },
+    end() {
+      if (filled > 0) take(sample.subarray(0, filled))
+      filled = 0
+    },
+  }
+}
+
+/**
+ * The time as Postgres reads it, each at least a microsecond after the one before: samples of one millisecond keep their
+ * order, and a clock that is set back does not disturb it.
+ */
+function risingTimes(): () => string {
+  let last = 0
+  return () => {
+    last = Math.max(last + 1, Date.now() * 1000)
+    const ms = Math.floor(last / 1000)
+    return `${new Date(ms).toISOString().slice(0, -1)}${String(last - ms * 1000).padStart(3, '0')}Z`
+  }
 }

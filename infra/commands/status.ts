@@ -2,7 +2,7 @@ import { listTroubledChunks, readPipelineHealth } from '../../db/health.ts'
 import { countJobs, listDeadLetters } from '../../db/queues.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
 import type { Register } from '../command.ts'
-import { formatTable } from '../output.ts'
+import { formatAge, formatList, formatTable, wrap } from '../output.ts'
 import { withContext } from './with-context.ts'
 
 export const statusCommand: Register = (program, bind) => {
@@ -19,38 +19,34 @@ export const statusCommand: Register = (program, bind) => {
           output.result({ ...health, jobs, deadLetters, troubledChunks: troubled }, () => {
             const { chunks, analyses } = health
             const oldest =
-              health.oldestWaitingSeconds === null
-                ? ''
-                : `, the oldest for ${Math.round(health.oldestWaitingSeconds)} s`
+              health.oldestWaitingSeconds === null ? '' : `, the oldest for ${formatAge(health.oldestWaitingSeconds)}`
             const lines = [
-              `waiting    ${health.waitingSamples} samples${oldest}`,
-              `chunks     ${chunks.pending} pending, ${chunks.uploading} uploading, ${chunks.unverified} unverified, ${chunks.verified} verified, ${chunks.failed} failed`,
-              `analyses   ${analyses.queued} queued, ${analyses.running} running`,
-              `last prune ${health.lastPrune === null ? 'never' : health.lastPrune.toISOString()}`,
+              formatList([
+                ['waiting', `${health.waitingSamples} samples${oldest}`],
+                [
+                  'chunks',
+                  `${chunks.pending} pending, ${chunks.uploading} uploading, ${chunks.unverified} unverified, ` +
+                    `${chunks.verified} verified, ${chunks.failed} failed`,
+                ],
+                ['analyses', `${analyses.queued} queued, ${analyses.running} running`],
+                ['last prune', health.lastPrune?.toISOString() ?? 'never'],
+              ]),
             ]
             if (jobs.length > 0) {
               const rows = jobs.map((row) => [row.queue, row.state, row.jobs])
               lines.push('', formatTable(['queue', 'state', 'jobs'], rows, 'llr'))
             }
             if (deadLetters.length > 0) {
-              const rows = deadLetters.map((letter) => [
-                letter.queue,
-                letter.failedAt.toISOString(),
-                letter.error ?? '?',
-              ])
-              lines.push(
-                '',
-                'Dead letters (`coherence backfill redrive` tries them again):',
-                formatTable(['queue', 'failed at', 'why'], rows),
-              )
+              lines.push('', 'Dead letters (`coherence backfill redrive` tries them again):')
+              for (const letter of deadLetters) {
+                lines.push(`  ${letter.queue}  ${letter.failedAt.toISOString()}`, wrap(letter.error ?? 'no reason', 4))
+              }
             }
             if (troubled.length > 0) {
-              const rows = troubled.map((chunk) => [chunk.id, chunk.status, chunk.error ?? '?'])
-              lines.push(
-                '',
-                'Chunks that need a look (`coherence backfill chunks` revives them):',
-                formatTable(['chunk', 'status', 'why'], rows),
-              )
+              lines.push('', 'Chunks that need a look (`coherence backfill chunks` revives those that failed):')
+              for (const chunk of troubled) {
+                lines.push(`  ${chunk.id}  ${chunk.status}`, wrap(chunk.error ?? 'no reason', 4))
+              }
             }
             return lines.join('\n')
           })

@@ -1,5 +1,6 @@
 import { runTick } from '../../jobs/tick.ts'
 import type { Register } from '../command.ts'
+import { formatList } from '../output.ts'
 import { withContext } from './with-context.ts'
 
 export const tickCommand: Register = (program, bind) => {
@@ -12,11 +13,13 @@ export const tickCommand: Register = (program, bind) => {
           const outcome = await runTick(context)
           output.result(outcome, () => {
             const ready = Object.entries(outcome.ready).map(([queue, jobs]) => `${queue} ${jobs}`)
-            return [
-              `sent   ${outcome.sent.join(', ') || 'nothing is due'}`,
-              `ready  ${ready.join(', ') || 'no jobs'}`,
-              ...(outcome.deadLetters > 0 ? [`dead   ${outcome.deadLetters} letters; see \`coherence status\``] : []),
-            ].join('\n')
+            return formatList([
+              ['sent', outcome.sent.join(', ') || 'nothing is due'],
+              ['ready', ready.join(', ') || 'no jobs'],
+              ...(outcome.deadLetters > 0
+                ? [['dead', `${outcome.deadLetters} letters; see \`coherence status\``] as const]
+                : []),
+            ])
           })
         })
       }),

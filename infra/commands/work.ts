@@ -1,7 +1,14 @@
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
+import { formatList } from '../output.ts'
 import { withContext } from './with-context.ts'
+
+const ENDS = {
+  idle: 'nothing is ready',
+  deadline: 'the time given by --max-seconds is over',
+  signal: 'on request',
+} as const
 
 interface WorkFlags {
   drain?: boolean
@@ -23,8 +30,11 @@ export const workCommand: Register = (program, bind) => {
         if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
         const queues = parseQueues(flags.queues)
         const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
-        if (maxSeconds !== undefined && !(maxSeconds > 0)) throw usage('--max-seconds takes a number above 0.')
+        if (maxSeconds !== undefined && !(maxSeconds > 0))
+          throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
         return await withContext(async ({ context, config }) => {
+          // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
+          await context.store.head('health/worker')
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
           let done = 0
           const outcome = await runWorker(context, {
@@ -41,7 +51,11 @@ export const workCommand: Register = (program, bind) => {
               Object.entries(counts)
                 .map(([queue, jobs]) => `${queue} ${jobs}`)
                 .join(', ') || 'none'
-            return `completed  ${list(outcome.completed)}\nfailed     ${list(outcome.failed)}\nended      ${outcome.stopped} after ${outcome.seconds.toFixed(1)} s`
+            return formatList([
+              ['completed', list(outcome.completed)],
+              ['failed', list(outcome.failed)],
+              ['ended', `${ENDS[outcome.stopped]}, after ${outcome.seconds.toFixed(1)} s`],
+            ])
           })
           // A failed job is the queue's to retry; stopping on request is a clean end.
           return 0

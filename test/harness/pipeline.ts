@@ -28,8 +28,8 @@ export interface TestWorker {
    * Ends it as a power cut would: the server drops its connections, and no later query of it reaches the database. Its
    * objects stay. Resolves when the server has rolled back what it had open.
    */
-  vanish(): Promise<void>
-  close(): Promise<void>
+  readonly vanish: () => Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** The whole pipeline on a fresh database and a store in a temporary folder. */
@@ -39,16 +39,16 @@ export interface TestPipeline extends TestWorker {
   /** A connection outside all pools, for arranging and looking. */
   readonly db: Client
   readonly userId: string
-  openWorker(checkpoint?: JobContext['checkpoint']): Promise<TestWorker>
-  connect(): Promise<Client>
-  addDevices(count: number): Promise<TestDevice[]>
-  insert(samples: readonly NewSample[], db?: Queryable): Promise<void>
+  readonly openWorker: (checkpoint?: JobContext['checkpoint']) => Promise<TestWorker>
+  readonly connect: () => Promise<Client>
+  readonly addDevices: (count: number) => Promise<TestDevice[]>
+  readonly insert: (samples: readonly NewSample[], db?: Queryable) => Promise<void>
   /** Claims all that waits. Returns how many samples. */
-  pack(): Promise<number>
+  readonly pack: () => Promise<number>
   /** Works until idle; retries that are due later are made due at once. */
-  drain(queues?: readonly QueueName[]): Promise<WorkOutcome>
+  readonly drain: (queues?: readonly QueueName[]) => Promise<WorkOutcome>
   /** All active jobs look abandoned, and the supervisor finds them. */
-  expireJobs(): Promise<void>
+  readonly expireJobs: () => Promise<void>
 }
 
 export interface PipelineOptions {
@@ -115,11 +115,7 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<TestP
   }
 }
 
-async function openTestWorker(
-  config: Config,
-  db: Client,
-  checkpoint?: JobContext['checkpoint'],
-): Promise<TestWorker> {
+async function openTestWorker(config: Config, db: Client, checkpoint?: JobContext['checkpoint']): Promise<TestWorker> {
   const name = `worker ${randomUUID()}`
   const url = new URL(config.databaseUrl)
   url.searchParams.set('application_name', name)
@@ -178,7 +174,10 @@ export function makeSamples(device: TestDevice, count: number, options: SampleOp
 }
 
 function makeBytes(seed: string, length: number): Uint8Array {
-  return createHash('shake256', { outputLength: Math.max(length, 1) }).update(seed).digest().subarray(0, length)
+  return createHash('shake256', { outputLength: Math.max(length, 1) })
+    .update(seed)
+    .digest()
+    .subarray(0, length)
 }
 
 /** As `drain` of a pipeline, for any worker. */
