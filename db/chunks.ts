@@ -29,8 +29,8 @@ export interface ChunkAttempt {
   readonly to: string
   readonly rows: number
   readonly bytes: number
-  readonly deviceIds: string[]
-  readonly lastError: string | null
+  /** Rows by `device/profile` as they were claimed; null for chunks that this pipeline did not make. */
+  readonly claimed: Record<string, number> | null
 }
 
 export interface StoredChunk {
@@ -68,15 +68,17 @@ export async function claimChunk(tx: Queryable, take: number, options: ClaimOpti
   const id = randomUUID()
   const { rows } = await tx.query<{ rows: number; bytes: number }>(
     `with locked as materialized (
-       select id, "timestamp", device_id, octet_length(sample_data) as length
+       select id, "timestamp", device_id, profile_id, octet_length(sample_data) as length
        from public.entropy_samples where storj_chunk_id is null limit $2
        for update skip locked
      ), chunk as (
        insert into public.storj_chunks
          (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
-          status, format_version)
+          status, format_version, claimed)
        select $1::uuid, $3, 'pending/' || $1::uuid, 0, sum(length), count(*), min("timestamp"), max("timestamp"),
-              array_agg(distinct device_id::text order by device_id::text), 'pending', 1
+              array_agg(distinct device_id::text order by device_id::text), 'pending', 1,
+              (select jsonb_object_agg(member, rows) from (
+                 select device_id || '/' || profile_id as member, count(*) as rows from locked group by 1) counted)
        from locked having count(*) > 0
        returning byte_count, sample_count
      ), claimed as (
@@ -98,15 +100,15 @@ export async function beginChunk(db: Queryable, chunkId: string): Promise<ChunkA
     `update public.storj_chunks set status = 'uploading', attempt = attempt + 1
      where id = $1 and status <> 'uploaded'
      returning id, attempt, created_at as "createdAt", to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
-       sample_count::int as rows, byte_count::float8 as bytes, device_ids as "deviceIds", last_error as "lastError"`,
+       sample_count::int as rows, byte_count::float8 as bytes, claimed`,
     [chunkId],
   )
   return rows[0] ?? null
 }
 
 /**
- * Marks the chunk uploaded if `attempt` is still the newest; false if another attempt has taken over. Counts are those
- * of the file, which differ from the claim's only when a device was deleted meanwhile.
+ * Marks the chunk uploaded if `attempt` is still the newest; false if another attempt has taken over. Counts and
+ * extents are those of the file, which differ from the claim's only when a device or profile was deleted meanwhile.
  */
 export async function markChunkUploaded(
   tx: Queryable,
@@ -119,14 +121,29 @@ export async function markChunkUploaded(
     sha256: string
     rows: number
     bytes: number
+    from: string
+    to: string
+    deviceIds: readonly string[]
   },
 ): Promise<boolean> {
   const { rowCount } = await tx.query(
     `update public.storj_chunks
      set status = 'uploaded', bucket = $3, object_key = $4, size_bytes = $5, sha256 = $6, sample_count = $7,
-         byte_count = $8, uploaded_at = now(), verified_at = null, last_error = null
+         byte_count = $8, min_timestamp = $9, max_timestamp = $10, device_ids = $11, uploaded_at = now(), verified_at = null, last_error = null
      where id = $1 and attempt = $2 and status = 'uploading'`,
-    [chunk.id, chunk.attempt, chunk.bucket, chunk.objectKey, chunk.size, chunk.sha256, chunk.rows, chunk.bytes],
+    [
+      chunk.id,
+      chunk.attempt,
+      chunk.bucket,
+      chunk.objectKey,
+      chunk.size,
+      chunk.sha256,
+      chunk.rows,
+      chunk.bytes,
+      chunk.from,
+      chunk.to,
+      chunk.deviceIds,
+    ],
   )
   return rowCount === 1
 }
@@ -140,24 +157,35 @@ export async function lockAttempt(tx: Queryable, chunkId: string, attempt: numbe
   return rowCount === 1
 }
 
-/** Removes a chunk that has no rows and no object left: its devices were deleted before it was uploaded. */
-export async function discardEmptyChunk(db: Queryable, chunkId: string, attempt: number): Promise<boolean> {
+/**
+ * Ends a chunk whose samples were all deleted with their devices: the row goes, or, if an object of it is recorded, becomes
+ * `failed`, so that nobody tries again.
+ */
+export async function discardEmptyChunk(db: Queryable, chunkId: string, attempt: number): Promise<void> {
   const { rowCount } = await db.query(
     `delete from public.storj_chunks c where id = $1 and attempt = $2 and status = 'uploading'
        and not exists (select from public.entropy_samples s where s.storj_chunk_id = c.id)
        and not exists (select from public.chunk_replicas r where r.chunk_id = c.id)`,
     [chunkId, attempt],
   )
-  return rowCount === 1
+  if (rowCount === 1) return
+  await db.query(
+    `update public.storj_chunks set status = 'failed',
+       last_error = 'its object is damaged, and its samples were deleted with their devices'
+     where id = $1 and attempt = $2 and status = 'uploading'`,
+    [chunkId, attempt],
+  )
 }
 
-/** Which of `deviceIds` exist no more. */
-export async function listDeletedDevices(db: Queryable, deviceIds: readonly string[]): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select id from unnest($1::uuid[]) as wanted (id) where not exists (select from public.devices d where d.id = wanted.id)`,
-    [deviceIds],
+/** Which of these `device/profile` members exist no more: the device, or its profile, was deleted and took its samples along. */
+export async function listDeletedMembers(db: Queryable, members: readonly string[]): Promise<string[]> {
+  const { rows } = await db.query<{ member: string }>(
+    `select member from unnest($1::text[]) as wanted (member)
+     where not exists (select from public.devices d where d.id::text = split_part(member, '/', 1))
+        or not exists (select from public.sampling_profiles p where p.id::text = split_part(member, '/', 2))`,
+    [members],
   )
-  return rows.map((row) => row.id)
+  return rows.map((row) => row.member)
 }
 
 /** The uploaded chunk to verify, or null if it is not uploaded. */

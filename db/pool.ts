@@ -22,11 +22,14 @@ export function connectionOptions(options: PoolOptions): ClientConfig {
   const url = new URL(options.databaseUrl)
   const mode = url.searchParams.get('sslmode')
   url.searchParams.delete('sslmode')
+  const timeout = Number(url.searchParams.get('connect_timeout') ?? 15)
+  url.searchParams.delete('connect_timeout')
   const wantsTls = options.caCert !== undefined || (mode !== null && mode !== 'disable' && mode !== 'prefer')
   const config: ClientConfig = {
     connectionString: url.toString(),
     application_name: options.applicationName ?? 'coherence',
-    connectionTimeoutMillis: 15_000,
+    // Seconds, as libpq has it; 0 waits as long as the system does.
+    connectionTimeoutMillis: Number.isFinite(timeout) && timeout >= 0 ? timeout * 1000 : 15_000,
     keepAlive: true,
   }
   if (wantsTls) config.ssl = options.caCert === undefined ? true : { ca: readCertificate(options.caCert) }

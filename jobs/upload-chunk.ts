@@ -1,7 +1,7 @@
 import {
   beginChunk,
   discardEmptyChunk,
-  listDeletedDevices,
+  listDeletedMembers,
   lockAttempt,
   markChunkUploaded,
   noteChunkError,
@@ -13,7 +13,7 @@ import { readChunkSamples } from '../db/samples.ts'
 import { encodeChunk } from '../pipeline/chunk-format.ts'
 import { chunkKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
-import type { SampleColumns } from '../pipeline/samples.ts'
+import { type SampleColumns, sampleExtents, uuidAt } from '../pipeline/samples.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
@@ -36,7 +36,7 @@ export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload
 async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, chunk: ChunkAttempt) {
   const samples = await readChunkSamples(context.pool, chunk.id, chunk)
   if (samples.rows !== chunk.rows || samples.data.length !== chunk.bytes) {
-    await assertDevicesDeleted(context, chunk, samples)
+    await assertLawfullyDeleted(context, chunk, samples)
     if (samples.rows === 0) {
       await discardEmptyChunk(context.pool, chunk.id, chunk.attempt)
       return { output: { discarded: true } }
@@ -60,6 +60,7 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
       sha256,
       rows: samples.rows,
       bytes: samples.data.length,
+      ...sampleExtents(samples),
     })
     if (!marked) {
       throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
@@ -112,11 +113,18 @@ async function putObject(
   }
 }
 
-/** Rows of a frozen chunk can vanish in one lawful way: with their device. Anything else is a loss and stops here. */
-async function assertDevicesDeleted(context: JobContext, chunk: ChunkAttempt, samples: SampleColumns): Promise<void> {
-  const deleted = await listDeletedDevices(context.pool, chunk.deviceIds)
-  if (samples.rows < chunk.rows && deleted.length > 0) {
-    context.log.warn({ chunk: chunk.id, deleted, claimed: chunk.rows, rows: samples.rows }, 'devices were deleted')
+/**
+ * Rows of a frozen chunk can vanish in one lawful way: with their device or sampling profile, whose deletion takes them along.
+ * Every device and profile that is short of what was claimed must be gone; anything else is a loss and stops here.
+ */
+async function assertLawfullyDeleted(context: JobContext, chunk: ChunkAttempt, samples: SampleColumns): Promise<void> {
+  const found = countMembers(samples)
+  const claimed = Object.entries(chunk.claimed ?? {})
+  const short = claimed.filter(([member, rows]) => (found.get(member) ?? 0) < rows).map(([member]) => member)
+  const foreign = [...found].filter(([member, rows]) => rows > (chunk.claimed?.[member] ?? 0))
+  const deleted = await listDeletedMembers(context.pool, short)
+  if (short.length > 0 && foreign.length === 0 && short.length === deleted.length) {
+    context.log.warn({ chunk: chunk.id, deleted, claimed: chunk.rows, rows: samples.rows }, 'deleted after the claim')
     return
   }
   throw new CoherenceError(
@@ -124,4 +132,13 @@ async function assertDevicesDeleted(context: JobContext, chunk: ChunkAttempt, sa
     `chunk ${chunk.id} claimed ${chunk.rows} rows of ${chunk.bytes} bytes and now has ${samples.rows} of ` +
       `${samples.data.length}. Something deleted or changed samples behind the pipeline; look before you backfill.`,
   )
+}
+
+function countMembers(samples: SampleColumns): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (let row = 0; row < samples.rows; row++) {
+    const member = `${uuidAt(samples.deviceId, row)}/${uuidAt(samples.profileId, row)}`
+    counts.set(member, (counts.get(member) ?? 0) + 1)
+  }
+  return counts
 }

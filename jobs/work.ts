@@ -42,9 +42,11 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const failed: Record<string, number> = {}
   const handBack = new AbortController()
   let busy = 0
+  let broken: { error: unknown } | undefined
   let stopped: WorkOutcome['stopped'] = 'idle'
 
   const halted = (): boolean => {
+    if (broken) return true
     if (options.signal?.aborted) stopped = 'signal'
     else if (performance.now() >= deadline) stopped = 'deadline'
     else return false
@@ -87,11 +89,18 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       if (found > 0) continue
       // A sibling that is still at work may yet send jobs that are ready at once.
       if (options.mode === 'drain' && busy === 0) return
-      await pause(options.mode === 'watch' ? POLL_MS : 100, options.signal)
+      await pause(Math.min(options.mode === 'watch' ? POLL_MS : 100, deadline - performance.now()), options.signal)
     }
   }
   try {
-    await Promise.all(Array.from({ length: options.concurrency ?? 2 }, loop))
+    const loops = Array.from({ length: options.concurrency ?? 2 }, async () => {
+      await loop().catch((error: unknown) => {
+        // The siblings finish what they have in hand, and take nothing more.
+        broken ??= { error }
+      })
+    })
+    await Promise.all(loops)
+    if (broken) throw broken.error
   } finally {
     clearTimeout(graceTimer)
     options.signal?.removeEventListener('abort', onStop)
@@ -100,7 +109,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
 }
 
 async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => {})
+  await sleep(Math.max(ms, 0), undefined, { signal }).catch(() => {})
 }
 
 /** Runs fetched jobs one after the other, all of them kept alive meanwhile. */

@@ -51,3 +51,24 @@ export function sameUuid(column: Uint8Array, a: number, b: number): boolean {
   for (let i = 0; i < 16; i++) if (column[a * 16 + i] !== column[b * 16 + i]) return false
   return true
 }
+
+/** First and last time (UTC, ISO 8601 with microseconds) and the devices, in order, of samples sorted by device. */
+export function sampleExtents(samples: SampleColumns): { from: string; to: string; deviceIds: string[] } {
+  if (samples.rows === 0) throw new RangeError('no samples have no extents')
+  let [first, last] = [samples.timestamp[0], samples.timestamp[0]]
+  const deviceIds: string[] = []
+  for (let row = 0; row < samples.rows; row++) {
+    const time = samples.timestamp[row]
+    if (time < first) first = time
+    if (time > last) last = time
+    if (row === 0 || !sameUuid(samples.deviceId, row - 1, row)) deviceIds.push(uuidAt(samples.deviceId, row))
+  }
+  return { from: isoMicroseconds(first), to: isoMicroseconds(last), deviceIds }
+}
+
+/** 2026-01-31T12:00:00.123456Z of microseconds since 1970; RangeError outside what a Date can hold. */
+function isoMicroseconds(time: bigint): string {
+  const within = ((time % 1000n) + 1000n) % 1000n
+  const ms = new Date(Number((time - within) / 1000n)).toISOString().slice(0, -1)
+  return `${ms}${String(within).padStart(3, '0')}Z`
+}

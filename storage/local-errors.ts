@@ -30,12 +30,15 @@ export function storeError(error: unknown, root: string, doing: string, needed =
 
 /** The error for a store whose root folder is gone: an unmounted disk must not look like an empty store. */
 export function missingRoot(root: string): CoherenceError {
-  return new CoherenceError('STORE_NOT_FOUND', `the store's folder ${root} does not exist: create it, or run doctor`)
+  return new CoherenceError(
+    'STORE_NOT_FOUND',
+    `the store's folder ${root} does not exist: mount its disk, or let "coherence migrate" create it`,
+  )
 }
 
 function advice(code: ErrorCode, root: string, needed: number): string {
   if (code === 'STORE_FULL') return `no room for ${needed} bytes; free some or raise the quota of ${root}`
   if (code === 'STORE_FORBIDDEN') return `let this process write there, or set another folder`
-  if (code === 'STORE_NOT_FOUND') return 'a folder has vanished; create it, or run doctor'
+  if (code === 'STORE_NOT_FOUND') return 'a folder has vanished; mount its disk, or let "coherence migrate" create it'
   return 'the disk did not do as told; it may pass'
 }

@@ -6,10 +6,13 @@ alter table public.storj_chunks
   add column if not exists sha256 text,
   add column if not exists format_version smallint,
   add column if not exists verified_at timestamptz,
+  add column if not exists claimed jsonb,
   add column if not exists slices_evicted_at timestamptz,
   add column if not exists last_error text,
   add column if not exists updated_at timestamptz not null default now();
 comment on column public.storj_chunks.attempt is 'Fence: only the attempt that began last may mark the chunk uploaded.';
+comment on column public.storj_chunks.claimed is
+  'Rows by "device/profile" as the claim froze them: what may be missing later is only what went with one of these.';
 comment on column public.storj_chunks.sha256 is 'SHA-256 of the object, lower-case hex.';
 comment on column public.storj_chunks.format_version is 'Arrow chunk format; null for rows that this pipeline did not make.';
 comment on column public.storj_chunks.verified_at is 'When the object was read back, hashed, decoded and tested.';

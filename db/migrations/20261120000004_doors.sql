@@ -70,6 +70,28 @@ revoke all on function app_private.enqueue_analysis_job() from public;
 create or replace trigger enqueue_analysis_jobs after insert on public.analysis_jobs
   for each row when (new.status = 'queued') execute function app_private.enqueue_analysis_job();
 
+-- Statistics outlive their device, and whoever owns a device of that id may read them: an id that was a device's once is
+-- not for users to take again. The setting `role`, unlike current_user, is the caller's in a function with owner's rights.
+create or replace function app_private.guard_device_id() returns trigger
+language plpgsql security definer set search_path = ''
+as $$
+begin
+  if current_setting('role') in ('anon', 'authenticated') and (tg_op = 'INSERT' or new.id <> old.id) and (
+    exists (select from public.device_timeslice_stats where device_id = new.id)
+    or exists (select from public.coherence_stats where device_a_id = new.id)
+    or exists (select from public.coherence_stats where device_b_id = new.id)
+    or exists (select from public.chunk_slices where device_id = new.id))
+  then
+    raise exception 'this id was another device''s'
+      using errcode = 'insufficient_privilege', hint = 'Leave the id out: the database makes a new one.';
+  end if;
+  return new;
+end;
+$$;
+revoke all on function app_private.guard_device_id() from public;
+create or replace trigger guard_device_ids before insert or update of id on public.devices
+  for each row execute function app_private.guard_device_id();
+
 -- Grants, said in full, and only on our own tables: hosted projects differ in what new tables get by default.
 do $grants$
 declare

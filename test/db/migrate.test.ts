@@ -135,7 +135,9 @@ async function readRows(columns?: Record<string, string[]>): Promise<Record<stri
 }
 
 async function listSeedTables(): Promise<string[]> {
-  return await column(`select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1`)
+  return await column(
+    `select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by 1`,
+  )
 }
 
 async function listColumns(): Promise<Record<string, string[]>> {
@@ -178,8 +180,12 @@ describe('an empty database', () => {
   it('gets partitions for today and the days that follow', async () => {
     await client.query(`insert into auth.users (id, email) values ('${USER}', 'a@example.org')`)
     await run()
-    expect(await column('select count(*)::int from pg_inherits where inhparent = $1::regclass', ['entropy_samples'])).toEqual([9])
-    await client.query(`insert into devices (id, user_id, name, device_token) values ('${DEVICE}', '${USER}', 'd', 't')`)
+    expect(
+      await column('select count(*)::int from pg_inherits where inhparent = $1::regclass', ['entropy_samples']),
+    ).toEqual([9])
+    await client.query(
+      `insert into devices (id, user_id, name, device_token) values ('${DEVICE}', '${USER}', 'd', 't')`,
+    )
     await client.query(
       `insert into sampling_profiles (id, device_id, label, sample_rate_hz, sample_size_bytes) values ($1, $2, 'p', 1, 1)`,
       [PROFILE, DEVICE],
@@ -231,9 +237,16 @@ describe('a database that has the seed schema', () => {
       { partition: 'entropy_partitions.entropy_samples_legacy', future: false, count: 10 },
     ])
     expect(
-      await column(`select pg_get_constraintdef(oid) from pg_constraint where contype = 'p' and conrelid = any ($1::regclass[])`, [
-        ['entropy_samples', 'entropy_partitions.entropy_samples_legacy', 'entropy_partitions.entropy_samples_default'],
-      ]),
+      await column(
+        `select pg_get_constraintdef(oid) from pg_constraint where contype = 'p' and conrelid = any ($1::regclass[])`,
+        [
+          [
+            'entropy_samples',
+            'entropy_partitions.entropy_samples_legacy',
+            'entropy_partitions.entropy_samples_default',
+          ],
+        ],
+      ),
     ).toEqual(Array(3).fill('PRIMARY KEY (id, "timestamp")'))
     const plan = await column<string>(`explain select * from entropy_samples where "timestamp" < '2020-01-01'`)
     expect(plan.join('\n')).toContain('entropy_samples_legacy')
@@ -249,7 +262,9 @@ describe('a database that has the seed schema', () => {
     // Strays wait in the way of that day's partition.
     expect(await column(`select to_regclass('entropy_partitions.entropy_samples_' || $1)`, stray)).toEqual([null])
     expect(await insertSample(`now() + interval '3 days'`)).toEqual(['entropy_partitions.entropy_samples_default'])
-    expect(await column('select note from entropy_samples where sequence = 1 and byte_length = 1')).toEqual(Array(3).fill('none'))
+    expect(await column('select note from entropy_samples where sequence = 1 and byte_length = 1')).toEqual(
+      Array(3).fill('none'),
+    )
   })
 
   it('guards the samples as before: foreign keys, deletion of a device and of a chunk', async () => {
@@ -283,9 +298,9 @@ describe('a database that has the seed schema', () => {
     await client.query('insert into labels values (1)')
     await expect(client.query('update entropy_samples set label = 2')).rejects.toThrow('label_fkey')
     await expect(client.query('update entropy_samples set byte_length = 9999')).rejects.toThrow('small')
-    expect(await column(`select indexdef from pg_indexes where indexname = 'by_label' and schemaname = 'public'`)).toEqual([
-      'CREATE INDEX by_label ON ONLY public.entropy_samples USING btree (label) WHERE (label > 0)',
-    ])
+    expect(
+      await column(`select indexdef from pg_indexes where indexname = 'by_label' and schemaname = 'public'`),
+    ).toEqual(['CREATE INDEX by_label ON ONLY public.entropy_samples USING btree (label) WHERE (label > 0)'])
     const { rows } = await client.query(
       `select policyname, permissive, roles::text, cmd, qual, with_check from pg_policies where tablename = 'entropy_samples'
        order by policyname`,
@@ -314,7 +329,9 @@ describe('a database that has the seed schema', () => {
     expect(await column(`select proconfig from pg_proc where proname = 'update_updated_at_column'`)).toEqual([
       ['search_path=""'],
     ])
-    expect(await column(`select has_column_privilege('authenticated', 'profiles', 'nickname', 'update')`)).toEqual([true])
+    expect(await column(`select has_column_privilege('authenticated', 'profiles', 'nickname', 'update')`)).toEqual([
+      true,
+    ])
   })
 
   it('leaves tables, functions and types of others alone', async () => {
@@ -372,7 +389,9 @@ describe('a second run', () => {
   it('does not mind what others have recorded', async () => {
     await run()
     await client.query(`insert into supabase_migrations.schema_migrations (version) values ('20200101000000')`)
-    await client.query(`update supabase_migrations.schema_migrations set statements = null where version = $1`, [ALL[0]])
+    await client.query(`update supabase_migrations.schema_migrations set statements = null where version = $1`, [
+      ALL[0],
+    ])
     expect(await run()).toEqual({ applied: [] })
   })
 })
@@ -426,12 +445,16 @@ describe('a migration that fails', () => {
     expect(await column(`select to_regclass('public.two')`)).toEqual([null])
     expect(await column('select version from supabase_migrations.schema_migrations')).toEqual(['20000101000001'])
     migrations[1] = { ...migrations[1], sql: table('two') }
-    expect(await migrate({ databaseUrl: database.url, migrations })).toEqual({ applied: ['20000101000002', '20000101000003'] })
+    expect(await migrate({ databaseUrl: database.url, migrations })).toEqual({
+      applied: ['20000101000002', '20000101000003'],
+    })
   })
 
   it('lets the next run in: no lock stays behind', async () => {
     const bad = [{ version: '20000101000001', name: 'bad', sql: 'select nonsense' }]
-    await expect(migrate({ databaseUrl: database.url, migrations: bad })).rejects.toMatchObject({ code: 'MIGRATION_BLOCKED' })
+    await expect(migrate({ databaseUrl: database.url, migrations: bad })).rejects.toMatchObject({
+      code: 'MIGRATION_BLOCKED',
+    })
     expect(await run()).toEqual({ applied: ALL })
   })
 })
@@ -439,7 +462,11 @@ describe('a migration that fails', () => {
 describe('what would keep reading or guarding the old samples alone stops the migration', () => {
   const cases: [string, string, string][] = [
     ['a view', 'create view recent as select * from entropy_samples', 'view recent'],
-    ['a materialized view', 'create materialized view m as select count(*) from entropy_samples', 'materialized view m'],
+    [
+      'a materialized view',
+      'create materialized view m as select count(*) from entropy_samples',
+      'materialized view m',
+    ],
     [
       'a trigger',
       'create trigger mine before insert on entropy_samples for each row execute function update_updated_at_column()',

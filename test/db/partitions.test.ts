@@ -17,7 +17,11 @@ beforeEach(async () => {
   others = []
   client = await connect()
   await client.query('insert into auth.users (id, email) values ($1, $2)', [USER, 'a@example.org'])
-  await client.query('insert into devices (id, user_id, name, device_token) values ($1, $2, $3, $3)', [DEVICE, USER, 'd'])
+  await client.query('insert into devices (id, user_id, name, device_token) values ($1, $2, $3, $3)', [
+    DEVICE,
+    USER,
+    'd',
+  ])
   await client.query(
     `insert into sampling_profiles (id, device_id, label, sample_rate_hz, sample_size_bytes) values ($1, $2, 'p', 1, 1)`,
     [PROFILE, DEVICE],
@@ -44,7 +48,9 @@ async function column<T>(sql: string, values: unknown[] = []): Promise<T[]> {
 }
 
 const listPartitions = () =>
-  column<string>(`select inhrelid::regclass::text from pg_inherits where inhparent = 'entropy_samples'::regclass order by 1`)
+  column<string>(
+    `select inhrelid::regclass::text from pg_inherits where inhparent = 'entropy_samples'::regclass order by 1`,
+  )
 
 /** Inserts a sample of that time; the name of the partition that it went to. */
 async function insert(timestamp: string, db = client): Promise<string> {
@@ -77,14 +83,16 @@ it('makes the partition of any day, past or future, with what the table has', as
   expect(await insert('1999-12-31 23:59:59.999999+00')).toBe('entropy_partitions.entropy_samples_19991231')
   expect(await insert('2040-02-29 12:00:00+00')).toBe('entropy_partitions.entropy_samples_20400229')
   const shape = async (table: string) =>
-    (await column<string>(
-      `select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::regclass
+    (
+      await column<string>(
+        `select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::regclass
        union all select regexp_replace(pg_get_indexdef(indexrelid), '^.* USING', '') from pg_index where indrelid = $1::regclass
        union all select concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid))
          from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
          where attrelid = $1::regclass and attnum > 0`,
-      [table],
-    )).toSorted()
+        [table],
+      )
+    ).toSorted()
   expect(await shape('entropy_partitions.entropy_samples_20400229')).toEqual(await shape('entropy_samples'))
 })
 
@@ -154,7 +162,12 @@ it.each(['UTC', 'Pacific/Kiritimati', 'America/Los_Angeles', 'Africa/Cairo'])(
     await client.query(`select set_config('timezone', $1, false), set_config('datestyle', 'SQL, DMY', false)`, [zone])
     // In Cairo the midnight of 24 April 2026 does not exist.
     expect(await ensure('2026-04-22', '2026-04-24')).toBe(3)
-    const times = ['2026-04-22 23:59:59.999999+00', '2026-04-23 00:00:00+00', '2026-04-23 23:59:59.999999+00', '2026-04-24 00:00:00+00']
+    const times = [
+      '2026-04-22 23:59:59.999999+00',
+      '2026-04-23 00:00:00+00',
+      '2026-04-23 23:59:59.999999+00',
+      '2026-04-24 00:00:00+00',
+    ]
     const days: string[] = []
     for (const time of times) days.push((await insert(time)).slice(-8))
     expect(days).toEqual(['20260422', '20260423', '20260423', '20260424'])
@@ -173,12 +186,12 @@ it('keeps row security on in every partition, and all of them out of reach', asy
   ).toEqual([])
   for (const role of ['anon', 'authenticated', 'service_role']) {
     for (const table of partitions) {
-      await expect(
-        runAsUser(client, USER, () => client.query(`select from ${table}`), role),
-      ).rejects.toThrow('permission denied for schema entropy_partitions')
-      expect(await column(`select has_table_privilege($1, $2, 'select,insert,update,delete,truncate')`, [role, table])).toEqual([
-        false,
-      ])
+      await expect(runAsUser(client, USER, () => client.query(`select from ${table}`), role)).rejects.toThrow(
+        'permission denied for schema entropy_partitions',
+      )
+      expect(
+        await column(`select has_table_privilege($1, $2, 'select,insert,update,delete,truncate')`, [role, table]),
+      ).toEqual([false])
     }
   }
 })

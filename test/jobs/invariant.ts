@@ -72,9 +72,7 @@ export async function expectEverySampleOnce({ db, store }: TestPipeline): Promis
     stored.push(...lines)
     const chunk = chunks.find(({ id }) => id === replica.id)
     const facts = factsOf(bytes, replica)
-    // A chunk that lost a device before it was uploaded keeps the wider extents of its claim.
-    const whole = chunk?.devices.every((id) => alive.has(id)) ?? false
-    expect(chunk).toEqual(whole ? facts : { ...facts, from: chunk?.from, to: chunk?.to, devices: chunk?.devices })
+    expect(chunk).toEqual(facts)
   }
   expect(
     replicas

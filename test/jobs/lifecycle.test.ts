@@ -194,6 +194,23 @@ describe('what is deleted after the claim', () => {
     expect(await expectEverySampleOnce(pipeline)).toEqual([])
   })
 
+  test('one sampling profile: the chunk holds the samples of the others', async () => {
+    await pipeline.db.query('delete from public.sampling_profiles where id = $1', [second.profileId])
+    await pipeline.drain()
+    expect(await chunkStates()).toEqual([{ status: 'uploaded', verified: true, samples: 10 }])
+    expect(await expectEverySampleOnce(pipeline)).toEqual([])
+  })
+
+  test('a device, and a row of another behind our back: the deletion does not hide the loss', async () => {
+    await pipeline.db.query('delete from public.devices where id = $1', [second.deviceId])
+    await pipeline.db.query('delete from public.entropy_samples where sequence = 3 and device_id = $1', [
+      first.deviceId,
+    ])
+    await pipeline.drain()
+    await runReconcile(pipeline.context)
+    expect(await chunkStates()).toEqual([{ status: 'failed', verified: false, samples: 20 }])
+  })
+
   test('all devices of a chunk: nothing is left of it', async () => {
     await pipeline.db.query('delete from public.devices')
     await pipeline.drain()
@@ -693,7 +710,8 @@ describe('the queues and the tables', () => {
     await beginChunk(db, chunkId)
     const upload = { ...stale, name: 'upload-chunk' as const, retryCount: 0 }
     expect(await completeJob(context.boss, db, upload)).toBe(false)
-    const mark = { id: chunkId, bucket: 'b', objectKey: 'k', size: 1, sha256: '0'.repeat(64), rows: 5, bytes: 320 }
+    const file = { bucket: 'b', objectKey: 'k', size: 1, sha256: '0'.repeat(64), rows: 5, bytes: 320 }
+    const mark = { id: chunkId, ...file, from: '2026-01-01', to: '2026-01-02', deviceIds: [first.deviceId] }
     expect(await markChunkUploaded(db, { ...mark, attempt: attempt?.attempt ?? 0 })).toBe(false)
     expect(await chunkStates()).toMatchObject([{ status: 'uploading' }])
     await pipeline.expireJobs()

@@ -1,0 +1,389 @@
+import { randomUUID } from 'node:crypto'
+import { Client, type QueryResult } from 'pg'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createDatabase, runAsUser, type TestDatabase } from '../harness/database.ts'
+
+interface Person {
+  readonly user: string
+  readonly device: string
+  readonly profile: string
+  readonly chunk: string
+  readonly job: string
+}
+
+let database: TestDatabase
+let client: Client
+let alice: Person
+let bob: Person
+beforeEach(async () => {
+  database = await createDatabase()
+  client = new Client({ connectionString: database.url })
+  await client.connect()
+  alice = await addPerson()
+  bob = await addPerson()
+  await client.query(`insert into maintenance_log (operation_type, target_table) values ('prune', 'entropy_samples')`)
+  await client.query(
+    `insert into network_stats (bucket_start, bucket_end, device_count, device_set_hash, sums, netvar, pair, devvar, covar,
+       normalization, method_version)
+     values ('2026-01-01', '2026-01-02', 2, 'hash', '{}', '{}', '{}', '{}', '{}', 'n', '1')`,
+  )
+})
+afterEach(async () => {
+  await client.end()
+  await database.drop()
+})
+
+/** A user with a row in every table. */
+async function addPerson(): Promise<Person> {
+  const [user, device, second, profile, chunk, job] = Array.from({ length: 6 }, () => randomUUID())
+  const rows: [string, ...unknown[]][] = [
+    ['insert into auth.users (id, email) values ($1::uuid, $1::uuid::text)', user],
+    [
+      'insert into devices (id, user_id, name, device_token) values ($1::uuid, $2, $1::uuid::text, $1::uuid::text)',
+      device,
+      user,
+    ],
+    [
+      `insert into sampling_profiles (id, device_id, label, sample_rate_hz, sample_size_bytes) values ($1, $2, 'p', 1, 1)`,
+      profile,
+      device,
+    ],
+    [
+      `insert into storj_chunks (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp,
+         device_ids, status) values ($1, 'b', 'k', 1, 1, 1, '2026-01-01', '2026-01-02', array[$2], 'uploaded')`,
+      chunk,
+      device,
+    ],
+    [
+      `insert into entropy_samples (device_id, profile_id, sequence, byte_length, sample_data) values ($1, $2, 1, 1, '\\x00')`,
+      device,
+      profile,
+    ],
+    [
+      `insert into analysis_jobs (id, user_id, time_range_start, time_range_end, test_names)
+       values ($1, $2, '2026-01-01', '2026-01-02', '{frequency}')`,
+      job,
+      user,
+    ],
+    [`insert into analysis_results (job_id, test_name, summary, metrics) values ($1, 'frequency', '{}', '{}')`, job],
+    [`insert into chunk_analysis (chunk_id, tests, metrics) values ($1, '{}', '{}')`, chunk],
+    [
+      `insert into device_timeslice_stats (device_id, bucket_start, bucket_end, sample_count, byte_count, method_version)
+       values ($1, '2026-01-01 00:00', '2026-01-01 01:00', 1, 1, '1')`,
+      device,
+    ],
+    [
+      `insert into coherence_stats (bucket_start, bucket_end, device_a_id, device_b_id, correlation_metrics)
+       values ('2026-01-01', '2026-01-02', $1, $2, '{}')`,
+      device,
+      second,
+    ],
+    [
+      `insert into chunk_replicas (chunk_id, backend, bucket, object_key, size, sha256)
+       values ($1, 'local', 'b', 'k', 1, repeat('a', 64))`,
+      chunk,
+    ],
+    [
+      `insert into chunk_slices (chunk_id, device_id, slice_start, partial) values ($1, $2, '2026-01-01', '\\x00')`,
+      chunk,
+      device,
+    ],
+  ]
+  for (const [sql, ...values] of rows) await client.query(sql, values)
+  return { user, device, profile, chunk, job }
+}
+
+async function column<T>(sql: string, values: unknown[] = []): Promise<T[]> {
+  return (await client.query({ text: sql, values, rowMode: 'array' })).rows.map(([value]) => value)
+}
+
+const listRelations = () =>
+  column<string>(`select relname::text from pg_class where relnamespace = 'public'::regnamespace
+    and relkind in ('r', 'p', 'v', 'm', 'f') order by 1`)
+
+/** What a request of this person gets; the message, if it is refused. */
+async function request(person: Person | null, sql: string, values: unknown[] = [], role = 'authenticated') {
+  return await runAsUser<QueryResult>(client, person?.user ?? null, () => client.query(sql, values), role)
+}
+
+/** The rows that a person sees of each table and view, as text; or why not. */
+async function look(person: Person | null, role?: string): Promise<Record<string, string[] | string>> {
+  const seen: Record<string, string[] | string> = {}
+  for (const relation of await listRelations()) {
+    seen[relation] = await request(person, `select t::text as row from public.${relation} t`, [], role).then(
+      ({ rows }) => rows.map(({ row }) => row as string),
+      (error: Error) => error.message.split(' for ')[0],
+    )
+  }
+  return seen
+}
+
+const DENIED = 'permission denied'
+
+/** Rows that a user sees when every user has one of each. A new table wants a decision here. */
+const VISIBLE: Record<string, number | string> = {
+  analysis_jobs: 1,
+  analysis_results: 1,
+  chunk_analysis: 0,
+  chunk_backlog: 1,
+  chunk_replicas: DENIED,
+  chunk_slices: 1,
+  coherence_stats: 1,
+  device_health: 1,
+  device_timeslice_stats: 1,
+  devices: 1,
+  entropy_samples: 1,
+  maintenance_log: 0,
+  network_stats: 1,
+  pipeline_health: 1,
+  profiles: 1,
+  sampling_profiles: 1,
+  storj_chunks: 1,
+}
+const OPEN_TO_ALL = ['network_stats', 'pipeline_health']
+const WRITABLE = ['analysis_jobs', 'devices', 'sampling_profiles']
+
+describe('reading', () => {
+  it('shows users their own rows, in every table and view', async () => {
+    for (const [person, other] of [
+      [alice, bob],
+      [bob, alice],
+    ]) {
+      const seen = await look(person)
+      const counts = Object.entries(seen).map(([name, rows]) => [name, typeof rows === 'string' ? rows : rows.length])
+      expect(Object.fromEntries(counts)).toEqual(VISIBLE)
+      const text = JSON.stringify(seen)
+      for (const id of Object.values(person)) expect(text).toContain(id)
+      for (const id of Object.values(other)) expect(text).not.toContain(id)
+    }
+  })
+
+  it('shows in no view more than in the tables behind it', async () => {
+    await client.query('update storj_chunks set last_error = $2 where id = $1', [bob.chunk, 'secret'])
+    const { rows } = await request(alice, 'select * from pipeline_health')
+    expect(rows[0]).toMatchObject({
+      waiting_samples: '1',
+      unverified_chunks: '1',
+      chunks_with_errors: '0',
+      last_prune: null,
+    })
+    const views = await column<string>(`select relname::text from pg_class where relnamespace = 'public'::regnamespace
+      and relkind in ('v', 'm') and not coalesce(reloptions, '{}') @> '{security_invoker=true}'`)
+    expect(views).toEqual([])
+  })
+
+  it('shows nothing of one user’s rows to another who has none', async () => {
+    const newcomer = { ...alice, user: randomUUID() }
+    const seen = await look(newcomer)
+    const rows = Object.entries(seen).filter(([name]) => !OPEN_TO_ALL.includes(name))
+    expect(rows.filter(([, found]) => typeof found !== 'string' && found.length > 0)).toEqual([])
+  })
+
+  it('is refused to anon, everywhere', async () => {
+    expect(Object.values(await look(null, 'anon'))).toEqual(Object.keys(VISIBLE).map(() => DENIED))
+    expect(Object.values(await look(alice, 'anon'))).toEqual(Object.keys(VISIBLE).map(() => DENIED))
+  })
+
+  it('of the maintenance log is for admins', async () => {
+    const read = async (person: Person) => (await request(person, 'select operation_type from maintenance_log')).rows
+    expect(await read(alice)).toEqual([])
+    await client.query(`update profiles set role = 'admin' where id = $1`, [alice.user])
+    expect(await read(alice)).toEqual([{ operation_type: 'prune' }])
+    expect(await read(bob)).toEqual([])
+  })
+})
+
+describe('writing', () => {
+  it('is refused to users in every table that the pipeline fills', async () => {
+    const { rows } = await client.query<{ table: string; column: string }>(
+      `select relname as table, attname as column from pg_class join pg_attribute on attrelid = pg_class.oid and attnum = 1
+       where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by 1`,
+    )
+    const closed = rows.filter(({ table }) => !WRITABLE.includes(table))
+    expect(closed.map(({ table }) => table)).toEqual(
+      expect.arrayContaining(['storj_chunks', 'chunk_analysis', 'chunk_replicas', 'maintenance_log', 'profiles']),
+    )
+    for (const role of ['anon', 'authenticated']) {
+      for (const { table, column: first } of role === 'anon' ? rows : closed) {
+        for (const sql of [
+          `insert into public.${table} select * from public.${table}`,
+          `insert into public.${table} default values`,
+          `update public.${table} set "${first}" = default`,
+          `delete from public.${table}`,
+          `truncate public.${table} cascade`,
+        ]) {
+          await expect(request(alice, sql, [], role), `${role}: ${sql}`).rejects.toThrow(DENIED)
+        }
+      }
+    }
+  })
+
+  it('of nothing but its rows is given to users: no truncate, no triggers, no references', async () => {
+    for (const table of await listRelations()) {
+      for (const role of ['anon', 'authenticated']) {
+        expect(
+          await column('select has_table_privilege($1, $2, $3)', [
+            role,
+            `public.${table}`,
+            'truncate,references,trigger',
+          ]),
+          table,
+        ).toEqual([false])
+      }
+    }
+  })
+
+  it('reaches own devices, profiles and analyses, and nobody else’s', async () => {
+    for (const table of WRITABLE) {
+      const id = { devices: bob.device, sampling_profiles: bob.profile, analysis_jobs: bob.job }[table]
+      expect((await request(alice, `update ${table} set id = id where id = $1`, [id])).rowCount, table).toBe(0)
+      expect((await request(alice, `delete from ${table} where id = $1`, [id])).rowCount, table).toBe(0)
+      expect((await request(bob, `update ${table} set id = id`)).rowCount, table).toBe(1)
+    }
+    expect((await request(bob, 'delete from devices')).rowCount).toBe(1)
+    expect(await column('select id from devices')).toEqual([alice.device])
+  })
+
+  it('makes a device for oneself only, and gives none away', async () => {
+    const insert = `insert into devices (user_id, name, device_token) values ($1, 'mine', gen_random_uuid())`
+    expect((await request(alice, insert, [alice.user])).rowCount).toBe(1)
+    await expect(request(alice, insert, [bob.user])).rejects.toThrow('row-level security')
+    await expect(request(alice, 'update devices set user_id = $1', [bob.user])).rejects.toThrow('row-level security')
+  })
+
+  it('cannot take the id of a device that is gone, and with it what was found about it', async () => {
+    await client.query('delete from devices where id = $1', [bob.device])
+    const insert = `insert into devices (id, user_id, name, device_token) values ($1, $2, 'mine', 'token')`
+    const tables = ['device_timeslice_stats', 'coherence_stats', 'chunk_slices']
+    for (const table of tables) {
+      await expect(request(alice, insert, [bob.device, alice.user]), table).rejects.toThrow('another device')
+      await expect(request(alice, 'update devices set id = $1', [bob.device]), table).rejects.toThrow('another device')
+      await client.query(`delete from ${table} where to_jsonb(${table})::text ~ $1`, [bob.device])
+    }
+    expect((await request(alice, insert, [bob.device, alice.user])).rowCount).toBe(1)
+  })
+
+  it('of a sampling profile needs a device of one’s own', async () => {
+    const insert = `insert into sampling_profiles (device_id, label, sample_rate_hz, sample_size_bytes) values ($1, 'p', 1, 1)`
+    expect((await request(alice, insert, [alice.device])).rowCount).toBe(1)
+    await expect(request(alice, insert, [bob.device])).rejects.toThrow('row-level security')
+    await expect(request(alice, 'update sampling_profiles set device_id = $1', [bob.device])).rejects.toThrow(
+      'row-level security',
+    )
+  })
+
+  it('of a profile is for one’s own e-mail, never the role', async () => {
+    await expect(request(alice, `update profiles set role = 'admin' where id = $1`, [alice.user])).rejects.toThrow(
+      DENIED,
+    )
+    await expect(request(alice, `update profiles set email = 'x', role = 'admin'`)).rejects.toThrow(DENIED)
+    expect((await request(alice, `update profiles set email = 'new'`)).rowCount).toBe(1)
+    expect(await column('select email from profiles where id = $1', [bob.user])).toEqual([bob.user])
+    expect(await column('select distinct role from profiles')).toEqual(['user'])
+  })
+})
+
+describe('the status of an analysis', () => {
+  const insert = `insert into analysis_jobs
+    (id, user_id, time_range_start, time_range_end, test_names, status, error_message, created_at, started_at, completed_at)
+    values ($1, $2, '2026-01-01', '2026-01-02', '{frequency}', $3, 'mine', '2000-01-01', '2000-01-01', '2000-01-01')`
+
+  it.each(['queued', 'running', 'completed', 'failed'])('inserted by a user as %s is queued', async (status) => {
+    const id = randomUUID()
+    await request(alice, insert, [id, alice.user, status])
+    const { rows } = await client.query(
+      `select status, error_message, created_at > now() - interval '1 hour' as new, started_at, completed_at
+       from analysis_jobs where id = $1`,
+      [id],
+    )
+    expect(rows).toEqual([{ status: 'queued', error_message: null, new: true, started_at: null, completed_at: null }])
+  })
+
+  it.each([
+    `status = 'completed'`,
+    `status = 'failed'`,
+    `error_message = 'x'`,
+    `created_at = '2000-01-01'`,
+    `started_at = now()`,
+    `completed_at = now()`,
+    `id = gen_random_uuid()`,
+    `user_id = gen_random_uuid()`,
+  ])('cannot be changed by its user: %s', async (change) => {
+    await expect(request(alice, `update analysis_jobs set ${change} where id = $1`, [alice.job])).rejects.toThrow(
+      'status, times and owner of an analysis job are set by the pipeline',
+    )
+  })
+
+  it('does not keep its user from changing the question, or from taking it back', async () => {
+    expect((await request(alice, `update analysis_jobs set parameters = '{"a": 1}'`)).rowCount).toBe(1)
+    expect((await request(alice, 'delete from analysis_jobs')).rowCount).toBe(1)
+    expect(await column('select id from analysis_jobs')).toEqual([bob.job])
+  })
+
+  it('cannot be asked for in another’s name', async () => {
+    await expect(request(alice, insert, [randomUUID(), bob.user, 'queued'])).rejects.toThrow('row-level security')
+  })
+})
+
+describe('the private schemas', () => {
+  const SCHEMAS = ['entropy_partitions', 'app_private', 'pgboss', 'supabase_migrations']
+
+  it.each(SCHEMAS)('%s is out of reach of users', async (schema) => {
+    const tables = await column<string>(
+      `select oid::regclass::text from pg_class where relnamespace = $1::regnamespace and relkind in ('r', 'p', 'v', 'S')`,
+      [schema],
+    )
+    expect(tables.length).toBeGreaterThan(0)
+    for (const role of ['anon', 'authenticated']) {
+      expect(await column('select has_schema_privilege($1, $2, $3)', [role, schema, 'usage,create'])).toEqual([false])
+      for (const table of tables) {
+        await expect(request(alice, `select from ${table}`, [], role), table).rejects.toThrow(
+          `${DENIED} for schema ${schema}`,
+        )
+        expect(
+          await column(
+            `select relkind <> 'S' and has_table_privilege($1, oid, 'select,insert,update,delete') from pg_class
+                        where oid = $2::regclass`,
+            [role, table],
+          ),
+          table,
+        ).toEqual([false])
+      }
+    }
+  })
+
+  it('have no function that users may execute', async () => {
+    const callable = await column<string>(
+      `select p.oid::regprocedure || ' by ' || role from pg_proc p, unnest(array['anon', 'authenticated']) role
+       where pronamespace = 'app_private'::regnamespace and has_function_privilege(role, p.oid, 'execute')`,
+    )
+    expect(callable).toEqual([])
+    for (const sql of [
+      `select app_private.send_job('prune', '{}')`,
+      `select app_private.ensure_partitions('2026-01-01', '2026-01-01')`,
+    ]) {
+      await expect(request(alice, sql)).rejects.toThrow(`${DENIED} for schema app_private`)
+    }
+  })
+})
+
+it('service_role can do what a backend needs', async () => {
+  const ask = (sql: string, values: unknown[] = []) => request(null, sql, values, 'service_role')
+  for (const relation of await listRelations()) await ask(`select from public.${relation}`)
+  expect((await ask('select id from devices')).rowCount).toBe(2)
+  await ask(
+    `insert into entropy_samples (device_id, profile_id, sequence, byte_length, sample_data) values ($1, $2, 2, 1, '\\x01')`,
+    [alice.device, alice.profile],
+  )
+  await ask(`update devices set status = 'error', last_seen_at = now() where id = $1`, [alice.device])
+  await ask(`update profiles set role = 'admin' where id = $1`, [alice.user])
+  await ask(`update analysis_jobs set status = 'failed', error_message = 'no' where id = $1`, [alice.job])
+  await ask(
+    `insert into analysis_jobs (user_id, time_range_start, time_range_end, test_names)
+     values ($1, '2026-01-01', '2026-01-02', '{frequency}')`,
+    [bob.user],
+  )
+  await ask('delete from storj_chunks where id = $1', [bob.chunk])
+  expect(await column('select status from analysis_jobs where id = $1', [alice.job])).toEqual(['failed'])
+  expect(await column('select count(*)::int from chunk_replicas')).toEqual([1])
+})
