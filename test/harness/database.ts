@@ -18,7 +18,8 @@ const TEMPLATES = { migrated: 'coherence_template', bare: 'coherence_bare' } as 
 export async function createDatabase(template: keyof typeof TEMPLATES = 'migrated'): Promise<TestDatabase> {
   const server = inject('databaseServer')
   const name = `test_${randomUUID().replaceAll('-', '')}`
-  await runAsAdmin(`create database ${name} template ${TEMPLATES[template]} owner postgres`)
+  // Copying files instead of logging each block: a quarter less time for a whole test file.
+  await runAsAdmin(`create database ${name} template ${TEMPLATES[template]} strategy file_copy owner postgres`)
   return {
     url: replaceDatabase(server.url, name),
     adminUrl: replaceDatabase(server.adminUrl, name),

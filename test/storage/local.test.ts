@@ -62,7 +62,7 @@ describe('a local folder', () => {
 
   test('whose folder is missing says so at every call, and makes none', async () => {
     const missing = await openLocalStore(directory, 'unmounted', { create: false })
-    const said = { code: 'STORE_NOT_FOUND', message: /unmounted does not exist: create it, or run doctor/ }
+    const said = { code: 'STORE_NOT_FOUND', message: /unmounted does not exist: mount its disk/ }
     const calls = [
       () => putBytes(missing, 'a/b', Uint8Array.of(1)),
       () => missing.get('a/b'),
