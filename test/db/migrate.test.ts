@@ -297,7 +297,8 @@ describe('a database that has the seed schema', () => {
     await run()
     await client.query('insert into labels values (1)')
     await expect(client.query('update entropy_samples set label = 2')).rejects.toThrow('label_fkey')
-    await expect(client.query('update entropy_samples set byte_length = 9999')).rejects.toThrow('small')
+    const tooLong = `'${DEVICE}', '${PROFILE}', 1, 9999, '\\x00'`
+    await expect(insertSample(`now() + interval '1 day'`, tooLong)).rejects.toThrow('small')
     expect(
       await column(`select indexdef from pg_indexes where indexname = 'by_label' and schemaname = 'public'`),
     ).toEqual(['CREATE INDEX by_label ON ONLY public.entropy_samples USING btree (label) WHERE (label > 0)'])
