@@ -1,5 +1,5 @@
 import { CoherenceError } from '../pipeline/errors.ts'
-import type { SampleColumns } from '../pipeline/samples.ts'
+import { allocateSamples, type SampleColumns } from '../pipeline/samples.ts'
 
 /** The columns of a chunk, in the order that `parseSampleCopy` expects them in the COPY. */
 export const SAMPLE_COLUMNS = 'id, device_id, profile_id, "timestamp", sequence, byte_length, sample_data'
@@ -19,7 +19,7 @@ export async function parseSampleCopy(
   stream: AsyncIterable<Buffer>,
   expected: { rows: number; bytes: number },
 ): Promise<SampleColumns> {
-  let columns = allocate(Math.max(expected.rows, 1), Math.max(expected.bytes, 1))
+  let columns = allocateSamples(Math.max(expected.rows, 1), Math.max(expected.bytes, 1))
   let rows = 0
   let used = 0
   let headerDone = false
@@ -83,23 +83,8 @@ export async function parseSampleCopy(
   }
 }
 
-type Columns = Omit<SampleColumns, 'rows'>
-
-function allocate(rows: number, bytes: number): Columns {
-  return {
-    id: new Uint8Array(rows * 16),
-    deviceId: new Uint8Array(rows * 16),
-    profileId: new Uint8Array(rows * 16),
-    timestamp: new BigInt64Array(rows),
-    sequence: new BigInt64Array(rows),
-    byteLength: new Int32Array(rows),
-    dataOffsets: new Int32Array(rows + 1),
-    data: new Uint8Array(bytes),
-  }
-}
-
-function grow(old: Columns, rows: number, used: number, needed: number): Columns {
-  const larger = allocate(Math.max(rows * 2, 1024), Math.max(old.data.length, used * 2, used + needed))
+function grow(old: SampleColumns, rows: number, used: number, needed: number): SampleColumns {
+  const larger = allocateSamples(Math.max(rows * 2, 1024), Math.max(old.data.length, used * 2, used + needed))
   larger.id.set(old.id.subarray(0, rows * 16))
   larger.deviceId.set(old.deviceId.subarray(0, rows * 16))
   larger.profileId.set(old.profileId.subarray(0, rows * 16))

@@ -1,4 +1,4 @@
-import { type SampleColumns, uuidBytes } from './samples.ts'
+import { allocateSamples, type SampleColumns, uuidBytes } from './samples.ts'
 
 /** The rows of one device with from <= timestamp < to (microseconds since 1970), in memory of their own. */
 export function selectSamples(samples: SampleColumns, deviceId: string, from: bigint, to: bigint): SampleColumns {
@@ -25,7 +25,7 @@ export function mergeSamples(parts: readonly SampleColumns[]): SampleColumns {
 
 function joinSamples(parts: readonly SampleColumns[]): SampleColumns {
   const rows = parts.reduce((sum, part) => sum + part.rows, 0)
-  const joined = allocate(
+  const joined = allocateSamples(
     rows,
     parts.reduce((sum, part) => sum + part.data.length, 0),
   )
@@ -49,7 +49,7 @@ function joinSamples(parts: readonly SampleColumns[]): SampleColumns {
 function takeRows(samples: SampleColumns, rows: readonly number[]): SampleColumns {
   const { dataOffsets } = samples
   const bytes = rows.reduce((sum, row) => sum + dataOffsets[row + 1] - dataOffsets[row], 0)
-  const taken = allocate(rows.length, bytes)
+  const taken = allocateSamples(rows.length, bytes)
   let at = 0
   for (const [index, row] of rows.entries()) {
     taken.id.set(samples.id.subarray(row * 16, row * 16 + 16), index * 16)
@@ -63,20 +63,6 @@ function takeRows(samples: SampleColumns, rows: readonly number[]): SampleColumn
     taken.dataOffsets[index + 1] = at
   }
   return taken
-}
-
-function allocate(rows: number, bytes: number): SampleColumns {
-  return {
-    rows,
-    id: new Uint8Array(rows * 16),
-    deviceId: new Uint8Array(rows * 16),
-    profileId: new Uint8Array(rows * 16),
-    timestamp: new BigInt64Array(rows),
-    sequence: new BigInt64Array(rows),
-    byteLength: new Int32Array(rows),
-    dataOffsets: new Int32Array(rows + 1),
-    data: new Uint8Array(bytes),
-  }
 }
 
 function compareRows(samples: SampleColumns, a: number, b: number): number {

@@ -72,3 +72,18 @@ function isoMicroseconds(time: bigint): string {
   const ms = new Date(Number((time - within) / 1000n)).toISOString().slice(0, -1)
   return `${ms}${String(within).padStart(3, '0')}Z`
 }
+
+/** Columns for `rows` rows of `bytes` payload bytes in all, to be filled by whoever makes them. */
+export function allocateSamples(rows: number, bytes: number): SampleColumns {
+  return {
+    rows,
+    id: new Uint8Array(rows * 16),
+    deviceId: new Uint8Array(rows * 16),
+    profileId: new Uint8Array(rows * 16),
+    timestamp: new BigInt64Array(rows),
+    sequence: new BigInt64Array(rows),
+    byteLength: new Int32Array(rows),
+    dataOffsets: new Int32Array(rows + 1),
+    data: new Uint8Array(bytes),
+  }
+}
