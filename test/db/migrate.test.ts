@@ -451,6 +451,16 @@ describe('a migration that fails', () => {
     })
   })
 
+  it('is rolled back as well when only its record fails', async () => {
+    const version = '20000101000001'
+    const migrations = ['one', 'two'].map((name) => ({ version, name, sql: `create table public.${name} ()` }))
+    await expect(migrate({ databaseUrl: database.url, migrations })).rejects.toThrow(
+      '20000101000001_two was rolled back',
+    )
+    expect(await column(`select to_regclass('public.two')`)).toEqual([null])
+    expect(await column(`select to_regclass('public.one') is not null`)).toEqual([true])
+  })
+
   it('lets the next run in: no lock stays behind', async () => {
     const bad = [{ version: '20000101000001', name: 'bad', sql: 'select nonsense' }]
     await expect(migrate({ databaseUrl: database.url, migrations: bad })).rejects.toMatchObject({
