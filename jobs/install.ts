@@ -25,8 +25,10 @@ export async function installQueues(options: PoolOptions): Promise<string[]> {
       if (!queue) {
         await boss.createQueue(name, settings)
         changed.push(name)
-      } else if (Object.entries(settings).some(([key, value]) => queue[key as keyof typeof queue] !== value)) {
-        const { policy: _fixedAtCreation, ...changeable } = settings
+        continue
+      }
+      const { policy: _fixedAtCreation, ...changeable } = settings
+      if (Object.entries(changeable).some(([key, value]) => queue[key as keyof typeof queue] !== value)) {
         await boss.updateQueue(name, changeable)
         changed.push(name)
       }
