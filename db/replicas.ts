@@ -1,3 +1,4 @@
+import type { Backend, StorePlace } from '../pipeline/store-place.ts'
 import type { Queryable } from './pool.ts'
 
 export type ReplicaKind = 'chunk' | 'slices'
@@ -6,7 +7,7 @@ export type ReplicaKind = 'chunk' | 'slices'
 export interface Replica {
   readonly chunkId: string
   readonly kind: ReplicaKind
-  readonly backend: 'local' | 'supabase' | 'storj'
+  readonly backend: Backend
   readonly bucket: string
   readonly objectKey: string
   readonly size: number
@@ -34,6 +35,50 @@ export async function recordReplica(tx: Queryable, replica: Replica, verified: b
       verified,
     ],
   )
+}
+
+/**
+ * Records a proved copy of an object, unless the object it was made of is not the chunk's any more (the chunk was written
+ * anew meanwhile): then false.
+ */
+export async function recordReplicaOf(tx: Queryable, copy: Replica): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `select from public.chunk_replicas where chunk_id = $1 and kind = $2 and sha256 = $3 and object_key = $4 for share`,
+    [copy.chunkId, copy.kind, copy.sha256, copy.objectKey],
+  )
+  if (rowCount === 0) return false
+  await recordReplica(tx, copy, true)
+  return true
+}
+
+/** Locks the row of a replica that is known and not proved until the transaction ends; false if there is no such row. */
+export async function lockUnproved(tx: Queryable, replica: Replica): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `select from public.chunk_replicas where chunk_id = $1 and kind = $2 and backend = $3 and bucket = $4
+       and object_key = $5 and verified_at is null for update`,
+    [replica.chunkId, replica.kind, replica.backend, replica.bucket, replica.objectKey],
+  )
+  return rowCount === 1
+}
+
+export interface MissingCopy {
+  readonly chunkId: string
+  readonly kind: ReplicaKind
+  readonly size: number
+}
+
+/** Objects recorded in `from` of which `to` has no copy with the same hash, oldest chunk first. */
+export async function listMissingCopies(db: Queryable, from: StorePlace, to: StorePlace): Promise<MissingCopy[]> {
+  const { rows } = await db.query<MissingCopy>(
+    `select r.chunk_id as "chunkId", r.kind, r.size::float8 as size
+     from public.chunk_replicas r join public.storj_chunks c on c.id = r.chunk_id
+     where r.backend = $1 and r.bucket = $2 and not exists (
+       select from public.chunk_replicas t
+       where t.chunk_id = r.chunk_id and t.kind = r.kind and t.backend = $3 and t.bucket = $4 and t.sha256 = r.sha256)
+     order by c.created_at, r.chunk_id, r.kind`,
+    [from.backend, from.bucket, to.backend, to.bucket],
+  )
+  return rows
 }
 
 /** Sets or clears a replica's proof. */
@@ -79,4 +124,35 @@ export async function listKnownKeys(
     [backend, bucket, keys],
   )
   return new Set(rows.map((row) => row.object_key))
+}
+
+/** Replicas with whether they are proved: of one place or of all (null), of all chunks or of one object. */
+export async function listAllReplicas(
+  db: Queryable,
+  place: StorePlace | null,
+  chunkId?: string,
+  kind?: ReplicaKind,
+): Promise<(Replica & { verified: boolean })[]> {
+  const { rows } = await db.query<Replica & { verified: boolean }>(
+    `select ${COLUMNS}, verified_at is not null as verified from public.chunk_replicas
+     where ($1::text is null or (backend = $1 and bucket = $2))
+       and ($3::uuid is null or (chunk_id = $3 and kind = $4))
+     order by stored_at, chunk_id, kind`,
+    [place?.backend ?? null, place?.bucket ?? null, chunkId ?? null, kind ?? null],
+  )
+  return rows
+}
+
+/** Objects of our chunks that have no proved copy in a place: what a cut-over to it still waits for. */
+export async function countUnprovedObjects(db: Queryable, place: StorePlace): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    `select count(*)::int as count from (
+       select distinct chunk_id, kind from public.chunk_replicas r
+       where not exists (
+         select from public.chunk_replicas t
+         where t.chunk_id = r.chunk_id and t.kind = r.kind and t.backend = $1 and t.bucket = $2
+           and t.sha256 = r.sha256 and t.verified_at is not null)) missing`,
+    [place.backend, place.bucket],
+  )
+  return rows[0].count
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { CoherenceError } from '../pipeline/errors.ts'
+import type { StorePlace } from '../pipeline/store-place.ts'
 
 /** A setting that is a number; `must` is the end of the sentence "NAME must be ...". */
 const number = (must: string, check: (value: number) => boolean, fallback: number) =>
@@ -22,12 +23,17 @@ const SETTINGS = z.object({
     })
     .refine((url) => !/(\[|%5B)YOUR-PASSWORD/i.test(url), 'still holds [YOUR-PASSWORD]: put the password there'),
   DATABASE_CA_CERT: z.string().min(1).optional(),
-  STORAGE_DRIVER: oneOf('local').default('local'),
+  STORAGE_DRIVER: oneOf('local', 'storj').default('local'),
+  STORAGE_MIRROR: oneOf('local', 'storj').optional(),
   STORAGE_BUCKET: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be 3 to 63 of a-z 0-9 . -')
     .default('entropy-chunks'),
   LOCAL_STORAGE_DIR: z.string().min(1).default('.coherence/storage'),
+  STORJ_ENDPOINT: z.url('must be an http or https URL').default('https://gateway.storjshare.io'),
+  STORJ_REGION: z.string().min(1).default('us-east-1'),
+  STORJ_ACCESS_KEY_ID: z.string().min(1).optional(),
+  STORJ_SECRET_ACCESS_KEY: z.string().min(1).optional(),
   CHUNK_TARGET_BYTES: number('whole bytes from 1024 to 1073741824', (n) => isWhole(n, 1024, 1024 ** 3), 32 * 1024 ** 2),
   CHUNK_MAX_AGE: number('seconds above 0', (n) => n > 0, 300),
   RETENTION_DAYS: number('days from 0 to 36500', (n) => n >= 0 && n <= 36_500, 30),
@@ -44,6 +50,10 @@ export interface Config {
   readonly storageDriver: Settings['STORAGE_DRIVER']
   readonly storageBucket: string
   readonly localStorageDir: string
+  /** Where a second copy of every new object goes. */
+  readonly mirror: StorePlace | null
+  /** Set when both keys are; null where nothing is, or was, kept there. */
+  readonly storj: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string } | null
   readonly chunkTargetBytes: number
   readonly chunkMaxAgeSeconds: number
   readonly retentionDays: number
@@ -90,7 +100,7 @@ function withoutEmpty(environment: Environment): Environment {
  */
 export function parseConfig(environment: Environment): Config {
   const given = withoutEmpty(environment)
-  const parsed = SETTINGS.safeParse(given)
+  const parsed = SETTINGS.check((payload) => checkStores(payload.value, payload)).safeParse(given)
   if (!parsed.success) {
     const lines = parsed.error.issues.map((issue) => {
       const name = String(issue.path[0])
@@ -108,6 +118,8 @@ export function parseConfig(environment: Environment): Config {
     storageDriver: env.STORAGE_DRIVER,
     storageBucket: env.STORAGE_BUCKET,
     localStorageDir: env.LOCAL_STORAGE_DIR,
+    mirror: env.STORAGE_MIRROR === undefined ? null : { backend: env.STORAGE_MIRROR, bucket: env.STORAGE_BUCKET },
+    storj: storjOf(env),
     chunkTargetBytes: env.CHUNK_TARGET_BYTES,
     chunkMaxAgeSeconds: env.CHUNK_MAX_AGE,
     retentionDays: env.RETENTION_DAYS,
@@ -115,6 +127,26 @@ export function parseConfig(environment: Environment): Config {
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,
   })
+}
+
+function storjOf(env: Settings): Config['storj'] {
+  const { STORJ_ACCESS_KEY_ID: accessKeyId, STORJ_SECRET_ACCESS_KEY: secretAccessKey } = env
+  if (accessKeyId === undefined || secretAccessKey === undefined) return null
+  return { endpoint: env.STORJ_ENDPOINT, region: env.STORJ_REGION, accessKeyId, secretAccessKey }
+}
+
+/** What one setting asks of another. */
+function checkStores(env: Settings, context: z.core.ParsePayload<Settings>): void {
+  const complain = (name: keyof Settings, message: string) => {
+    context.issues.push({ code: 'custom', path: [name], message, input: env[name] })
+  }
+  if (env.STORAGE_MIRROR === env.STORAGE_DRIVER)
+    complain('STORAGE_MIRROR', 'must be another driver than STORAGE_DRIVER')
+  if ([env.STORAGE_DRIVER, env.STORAGE_MIRROR].includes('storj')) {
+    for (const name of ['STORJ_ACCESS_KEY_ID', 'STORJ_SECRET_ACCESS_KEY'] as const) {
+      if (env[name] === undefined) complain(name, 'is needed for the driver storj')
+    }
+  }
 }
 
 /** Variables whose values are never shown. */

@@ -5,9 +5,9 @@ import { assertReachable, openPool } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
-import { openLocalStore } from '../storage/local.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
+import { openStoreAt, storeCache } from './stores.ts'
 
 const PACKAGE = new URL(import.meta.url.endsWith('.ts') ? '../package.json' : '../../package.json', import.meta.url)
 
@@ -37,7 +37,8 @@ export async function openContext(
   try {
     await assertReachable(pool, config.databaseUrl)
     await assertMigrated(config)
-    const store = await openStore(config)
+    const storeOf = storeCache(config)
+    const store = await storeOf({ backend: config.storageDriver, bucket: config.storageBucket })
     const boss = await startBoss(pool, {
       monitorIntervalSeconds: options.monitorIntervalSeconds,
       onError: (error) => log.warn({ err: error }, 'pg-boss'),
@@ -46,14 +47,8 @@ export async function openContext(
       pool,
       boss,
       store,
-      storeOf: (replica) => {
-        if (replica.backend === store.backend && replica.bucket === store.bucket) return store
-        throw new CoherenceError(
-          'STORE_UNAVAILABLE',
-          `an object is in ${replica.backend}:${replica.bucket}, and this process is configured for ` +
-            `${store.backend}:${store.bucket} only.`,
-        )
-      },
+      storeOf,
+      mirror: config.mirror,
       settings: {
         chunkTargetBytes: config.chunkTargetBytes,
         chunkMaxAgeSeconds: config.chunkMaxAgeSeconds,
@@ -91,7 +86,7 @@ export async function assertMigrated(config: Config): Promise<void> {
   )
 }
 
-/** The store that new objects go to. */
+/** The store that new objects go to. `create` makes a local folder that is missing. */
 export async function openStore(config: Config, options: { create?: boolean } = {}): Promise<ObjectStore> {
-  return await openLocalStore(config.localStorageDir, config.storageBucket, { create: options.create ?? false })
+  return await openStoreAt(config, { backend: config.storageDriver, bucket: config.storageBucket }, options)
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import type { PgBoss } from 'pg-boss'
 import type { Logger } from 'pino'
-import type { Replica } from '../db/replicas.ts'
+import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { JobData, QueueName } from './queues.ts'
 
@@ -23,7 +23,9 @@ export interface JobContext {
   /** Where new objects go. */
   readonly store: ObjectStore
   /** The store a replica is in; throws STORE_UNAVAILABLE if it is not configured here. */
-  readonly storeOf: (replica: Pick<Replica, 'backend' | 'bucket'>) => ObjectStore
+  readonly storeOf: (place: StorePlace) => Promise<ObjectStore>
+  /** Where a second copy of every new object goes, or null. */
+  readonly mirror: StorePlace | null
   readonly settings: PipelineSettings
   readonly log: Logger
   /**

@@ -1,4 +1,5 @@
 import type { JobHandler } from './context.ts'
+import { runCopyObject } from './copy-object.ts'
 import { runPack } from './pack.ts'
 import { runPrune } from './prune.ts'
 import type { QueueName } from './queues.ts'
@@ -15,6 +16,7 @@ export const HANDLERS: { [Q in QueueName]: JobHandler<Q> } = {
   pack: runPack,
   'upload-chunk': runUploadChunk,
   'test-chunk': runTestChunk,
+  'copy-object': runCopyObject,
   'rollup-slice': runRollupSlice,
   'rollup-coherence': runRollupCoherence,
   'run-analysis': runAnalysis,

@@ -1,10 +1,12 @@
 import type { Queue } from 'pg-boss'
+import type { StorePlace } from '../pipeline/store-place.ts'
 
 /** What each job carries. Keys are snake_case: SQL writes some of them. */
 export interface JobData {
   pack: Record<string, never>
   'upload-chunk': { chunk_id: string; replace?: boolean }
   'test-chunk': { chunk_id: string }
+  'copy-object': { chunk_id: string; kind: 'chunk' | 'slices' } & StorePlace
   /** The UTC hour, in seconds since 1970, of one device. */
   'rollup-slice': { device_id: string; hour: number }
   'rollup-coherence': { hour: number }
@@ -42,6 +44,7 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'test-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   'run-analysis': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   pack: { options: { ...COMMON, policy: 'short' }, batch: 1, everySeconds: 30 },
+  'copy-object': { options: { ...COMMON, policy: 'exclusive', retryDelayMax: 3600, retryLimit: 10 }, batch: 1 },
   'rollup-slice': { options: { ...COMMON, policy: 'short' }, batch: 20 },
   'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
   reconcile: { options: { ...COMMON, policy: 'exclusive', retryLimit: 0 }, batch: 1, everySeconds: 300 },

@@ -5,7 +5,7 @@ import type { JobContext } from './context.ts'
 
 /** The bytes of one replica, proved by size and hash. Throws CHUNK_CORRUPT if they are others. */
 export async function readReplica(context: JobContext, replica: Replica, signal?: AbortSignal): Promise<Uint8Array> {
-  const bytes = await context.storeOf(replica).get(replica.objectKey, { signal })
+  const bytes = await (await context.storeOf(replica)).get(replica.objectKey, { signal })
   const sha256 = sha256Hex(bytes)
   if (bytes.length !== replica.size || sha256 !== replica.sha256) {
     throw new CoherenceError(

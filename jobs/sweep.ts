@@ -12,6 +12,8 @@ export interface SweepOutcome {
   readonly objects: number
   readonly orphans: { key: string; size: number; modifiedAt: string }[]
   readonly deleted: number
+  /** Unfinished writes of that age that were removed; 0 in a dry run. */
+  readonly temporary: number
 }
 
 /** The scheduled sweep: counts orphans, and removes them only where the configuration says so. */
@@ -55,6 +57,7 @@ export async function sweepOrphans(
   await flush()
 
   let deleted = 0
+  const temporary = options.deletes ? ((await store.removeTemporary?.(before)) ?? 0) : 0
   if (options.deletes) {
     for (const { key } of orphans) {
       const known = await listKnownKeys(pool, store.backend, store.bucket, [key])
@@ -71,5 +74,5 @@ export async function sweepOrphans(
       durationMs: performance.now() - started,
     })
   }
-  return { deletes: options.deletes, objects, orphans, deleted }
+  return { deletes: options.deletes, objects, orphans, deleted, temporary }
 }

@@ -21,6 +21,7 @@ import { BATTERY_VERSION, runTests, TESTS } from '../pipeline/tests/registry.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
+import { sendCopies, sendToMirror } from './copy-object.ts'
 import { readObject } from './read-object.ts'
 
 export const HOUR = 3600
@@ -67,6 +68,11 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
     }
     await markReplica(tx, replica, true)
     await recordReplica(tx, sidecar, true)
+    await sendToMirror(context, tx, chunk.id, 'slices')
+    // Proved from another store, because the first one's object is damaged or gone: it is written anew.
+    const { backend, bucket } = context.store
+    const first = replica.backend === backend && replica.bucket === bucket
+    if (!first) await sendCopies(context, tx, [{ chunkId: chunk.id, kind: 'chunk' }], context.store)
     await replaceChunkAnalysis(tx, chunk.id, analysis.tests, analysis.metrics)
     await replaceChunkSlices(tx, chunk.id, encoded)
     await markDirty(context, tx, partials)

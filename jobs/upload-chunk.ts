@@ -17,6 +17,7 @@ import { type SampleColumns, sampleExtents, uuidAt } from '../pipeline/samples.t
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
+import { sendToMirror } from './copy-object.ts'
 
 /** begin → put → mark. The rows were frozen by the claim, so every attempt makes the same bytes and the same key. */
 export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload-chunk'>) {
@@ -72,6 +73,7 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
       false,
     )
     await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id })
+    await sendToMirror(context, tx, chunk.id, 'chunk')
     if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
       throw new CoherenceError(
         'CHUNK_STALE_ATTEMPT',

@@ -1,5 +1,6 @@
 import { hash, randomBytes, randomUUID } from 'node:crypto'
 import { CoherenceError } from '../pipeline/errors.ts'
+import type { StorePlace } from '../pipeline/store-place.ts'
 
 export interface ObjectInfo {
   readonly key: string
@@ -15,9 +16,7 @@ export interface ObjectInfo {
  * retry), STORE_FORBIDDEN, STORE_NOT_FOUND when the bucket itself is missing, and RangeError for a key that
  * `assertObjectKey` refuses.
  */
-export interface ObjectStore {
-  readonly backend: 'local' | 'supabase' | 'storj'
-  readonly bucket: string
+export interface ObjectStore extends StorePlace {
   /**
    * Creates an object. If the key exists with the same size and sha256, nothing is done: {created: false}; with other bytes:
    * STORE_CONFLICT. When it returns, the object is durable. RangeError if `sha256` is not that of `bytes`; STORE_FULL.
@@ -37,6 +36,8 @@ export interface ObjectStore {
   list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<ObjectInfo>
   /** False if there was no such object. */
   delete(key: string): Promise<boolean>
+  /** Removes what killed writers left behind before `before` (temporary files, unfinished multipart uploads); how many. */
+  removeTemporary?(before: Date): Promise<number>
   /** Proves that the store works: an object put, read back, compared and deleted under `health/`. */
   probe(): Promise<void>
 }

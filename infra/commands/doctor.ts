@@ -7,6 +7,8 @@ import { isCoherenceError } from '../../pipeline/errors.ts'
 import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
 import { openStore } from '../context.ts'
+import { openStoreAt } from '../stores.ts'
+import type { ObjectStore } from '../../storage/object-store.ts'
 import { formatList } from '../output.ts'
 
 interface Check {
@@ -23,7 +25,12 @@ export const doctorCommand: Register = (program, bind) => {
     .action(
       bind(async ({ output }) => {
         const config = parseConfig(readEnvironment())
-        const checks = [...(await checkDatabase(config)), await check('object store', () => checkStore(config))]
+        const { mirror } = config
+        const checks = [
+          ...(await checkDatabase(config)),
+          await check('object store', () => checkStore(() => openStore(config))),
+          ...(mirror ? [await check('mirror', () => checkStore(() => openStoreAt(config, mirror)))] : []),
+        ]
         output.result({ ok: checks.every((one) => one.ok), checks }, () =>
           formatList(checks.map((one) => [`${one.ok ? 'ok  ' : 'FAIL'}  ${one.name}`, one.detail])),
         )
@@ -75,7 +82,7 @@ async function checkDatabase(config: Config): Promise<Check[]> {
         const facts = await readRoleFacts(pool)
         if (facts.missingRoles.length > 0) {
           throw new Error(
-            `roles ${facts.missingRoles.join(', ')} are missing: this is no Supabase database; see docs on other Postgres servers.`,
+            `roles ${facts.missingRoles.join(', ')} are missing: this is no Supabase database. Connect to one, or try "coherence dev".`,
           )
         }
         if (!facts.bypassRls) throw new Error(`${facts.user} is bound by row level security: connect as postgres.`)
@@ -93,8 +100,8 @@ async function checkDatabase(config: Config): Promise<Check[]> {
   }
 }
 
-async function checkStore(config: Config): Promise<string> {
-  const store = await openStore(config)
+async function checkStore(open: () => Promise<ObjectStore>): Promise<string> {
+  const store = await open()
   const started = performance.now()
   try {
     await store.probe()

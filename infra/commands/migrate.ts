@@ -3,6 +3,7 @@ import { installQueues, missingQueues } from '../../jobs/install.ts'
 import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
 import { openStore } from '../context.ts'
+import { openStoreAt } from '../stores.ts'
 
 export const migrateCommand: Register = (program, bind) => {
   program
@@ -29,6 +30,7 @@ export const migrateCommand: Register = (program, bind) => {
         const { applied } = await migrate({ ...options, log: (line) => output.say(line) })
         const queues = await installQueues(options)
         await openStore(config, { create: true })
+        if (config.mirror) await openStoreAt(config, config.mirror, { create: true })
         output.result({ applied, queues }, () =>
           applied.length + queues.length === 0
             ? 'Up to date: nothing was changed.'

@@ -1,4 +1,5 @@
 import { listTroubledChunks, readPipelineHealth } from '../../db/health.ts'
+import { countUnprovedObjects } from '../../db/replicas.ts'
 import { countJobs, listDeadLetters } from '../../db/queues.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
 import type { Register } from '../command.ts'
@@ -11,12 +12,13 @@ export const statusCommand: Register = (program, bind) => {
     .description('what an operator looks at: backlog, chunks, queues, failures')
     .action(
       bind(async ({ output }) => {
-        await withContext(async ({ context: { pool } }) => {
+        await withContext(async ({ context: { pool, mirror } }) => {
           const health = await readPipelineHealth(pool)
           const jobs = (await countJobs(pool)).filter((row) => row.queue !== DEAD_LETTER)
           const deadLetters = await listDeadLetters(pool, 10)
           const troubled = await listTroubledChunks(pool, 10)
-          output.result({ ...health, jobs, deadLetters, troubledChunks: troubled }, () => {
+          const unmirrored = mirror ? await countUnprovedObjects(pool, mirror) : null
+          output.result({ ...health, unmirrored, jobs, deadLetters, troubledChunks: troubled }, () => {
             const { chunks, analyses } = health
             const oldest =
               health.oldestWaitingSeconds === null ? '' : `, the oldest for ${formatAge(health.oldestWaitingSeconds)}`
@@ -28,6 +30,7 @@ export const statusCommand: Register = (program, bind) => {
                   `${chunks.pending} pending, ${chunks.uploading} uploading, ${chunks.unverified} unverified, ` +
                     `${chunks.verified} verified, ${chunks.failed} failed`,
                 ],
+                ...(unmirrored === null ? [] : [['mirror', `${unmirrored} objects not there yet`] as const]),
                 ['analyses', `${analyses.queued} queued, ${analyses.running} running`],
                 ['last prune', health.lastPrune?.toISOString() ?? 'never'],
               ]),

@@ -12,6 +12,7 @@ import type { JobContext } from '../../jobs/context.ts'
 import { runPack } from '../../jobs/pack.ts'
 import type { QueueName } from '../../jobs/queues.ts'
 import { runWorker, type WorkOutcome } from '../../jobs/work.ts'
+import type { StorePlace } from '../../pipeline/store-place.ts'
 import type { LocalStore } from '../../storage/local.ts'
 import { createDatabase } from './database.ts'
 
@@ -56,6 +57,7 @@ export interface PipelineOptions {
   readonly chunkMaxAgeSeconds?: number
   readonly retentionDays?: number
   readonly sweepDeletes?: boolean
+  readonly mirror?: StorePlace
   readonly checkpoint?: JobContext['checkpoint']
 }
 
@@ -73,6 +75,7 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<TestP
     chunkMaxAgeSeconds: options.chunkMaxAgeSeconds ?? 0,
     retentionDays: options.retentionDays ?? 30,
     sweepDeletes: options.sweepDeletes ?? false,
+    mirror: options.mirror ?? null,
   }
   const store = (await openStore(config, { create: true })) as LocalStore
   const clients: Client[] = []

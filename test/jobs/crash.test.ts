@@ -64,7 +64,9 @@ test('the crash points below are the checkpoints of the source', () => {
   const jobs = new URL('../../jobs/', import.meta.url).pathname
   const source = globSync(`${jobs}/*.ts`).map((file) => readFileSync(file, 'utf8'))
   const names = source.flatMap((file) => [...file.matchAll(/checkpoint\('([^']+)'\)/g)].map(([, name]) => name))
-  expect([...new Set(names)].toSorted()).toEqual(Object.keys(CRASHES).toSorted())
+  // Copies to another store have tests of their own.
+  const chunkSteps = new Set(names.filter((name) => !name.startsWith('copy:')))
+  expect([...chunkSteps].toSorted()).toEqual(Object.keys(CRASHES).toSorted())
   // None with a name that is not a plain literal.
   const calls = source.flatMap((file) => [...file.matchAll(/context\.checkpoint\(/g)])
   expect(names).toHaveLength(calls.length)

@@ -191,7 +191,7 @@ test('whatever workers do and wherever they die, every committed sample ends up 
         await pipeline.close()
       }
     }),
-    { seed: 20261120, numRuns: 14, endOnFailure: true },
+    { seed: 20261120, numRuns: 10, endOnFailure: true },
   )
 }, 120_000)
 

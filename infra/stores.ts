@@ -1,0 +1,45 @@
+import { CoherenceError } from '../pipeline/errors.ts'
+import { openLocalStore } from '../storage/local.ts'
+import type { StorePlace } from '../pipeline/store-place.ts'
+import type { ObjectStore } from '../storage/object-store.ts'
+import { openS3Store } from '../storage/s3.ts'
+import type { Config } from './config.ts'
+
+/**
+ * The store of a place, by the settings of its backend. Opening makes no request. `create` makes a local folder. Throws
+ * STORE_UNAVAILABLE, naming the settings, if the backend is not configured here.
+ */
+export async function openStoreAt(
+  config: Config,
+  place: StorePlace,
+  options: { create?: boolean } = {},
+): Promise<ObjectStore> {
+  switch (place.backend) {
+    case 'local':
+      return await openLocalStore(config.localStorageDir, place.bucket, { create: options.create ?? false })
+    case 'storj': {
+      if (config.storj === null) throw notConfigured(place, 'STORJ_ACCESS_KEY_ID and STORJ_SECRET_ACCESS_KEY')
+      return openS3Store({ backend: 'storj', bucket: place.bucket, ...config.storj })
+    }
+    default:
+      throw notConfigured(place, 'a build that has the driver')
+  }
+}
+
+/** Opens stores on demand and keeps them: objects written before a switch are read from where they are. */
+export function storeCache(config: Config): (place: StorePlace) => Promise<ObjectStore> {
+  const stores = new Map<string, Promise<ObjectStore>>()
+  return async (place) => {
+    const name = `${place.backend}:${place.bucket}`
+    let store = stores.get(name)
+    if (!store) stores.set(name, (store = openStoreAt(config, place)))
+    return await store
+  }
+}
+
+function notConfigured(place: StorePlace, needs: string): CoherenceError {
+  return new CoherenceError(
+    'STORE_UNAVAILABLE',
+    `an object is in ${place.backend}:${place.bucket}, which is not configured here: it needs ${needs}.`,
+  )
+}
