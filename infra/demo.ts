@@ -52,6 +52,7 @@ export async function runDemo(options: {
     storageDirectory,
     persistent: false,
     environment: { CHUNK_MAX_AGE: '8', RETENTION_DAYS: '30', LOG_LEVEL: 'error' },
+    signal,
   })
   try {
     signal.throwIfAborted()

@@ -38,6 +38,8 @@ export interface EmbeddedOptions {
   readonly log?: (line: string) => void
   /** The folder with the server's `bin`, `lib` and `share`; by default the one npm installed. */
   readonly native?: string
+  /** Once it aborts, the start fails with its reason and leaves nothing behind. */
+  readonly signal?: AbortSignal
 }
 
 export interface EmbeddedServer {
@@ -74,7 +76,7 @@ done
  * call `stop()`. Should we be killed, a watchdog ends it; should that be killed too, the next start in the same
  * directory does. It does not keep the event loop alive.
  *
- * @throws CoherenceError EMBEDDED_POSTGRES with what stands in the way and the server's last words
+ * @throws CoherenceError EMBEDDED_POSTGRES with what stands in the way and the server's last words; the signal's reason
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedServer> {
   const directory = resolve(options.directory)
@@ -91,7 +93,9 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
   const claim = await claimDirectory(directory)
   let launched: Launched | undefined
   try {
+    options.signal?.throwIfAborted()
     const password = await initialise(directory, binaries, account, options)
+    options.signal?.throwIfAborted()
     const started = await launchServer(directory, binaries, account, options, claim, log)
     launched = started
     const urlFor = (database: string, role = 'postgres') =>
@@ -115,6 +119,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedS
     if (launched) await endServer(launched)
     await claim.release()
     if (!options.persistent) await rm(directory, { recursive: true, force: true })
+    // Ctrl-C reaches a child that has not yet got a session of its own, and then it is the child that fails.
+    options.signal?.throwIfAborted()
     throw error
   }
 }

@@ -24,6 +24,7 @@ export async function startStack(options: {
   port?: number
   environment?: Record<string, string>
   log?: (line: string) => void
+  signal?: AbortSignal
 }): Promise<Stack> {
   const server = await startEmbedded({
     directory: options.databaseDirectory,
@@ -31,8 +32,10 @@ export async function startStack(options: {
     fast: !options.persistent,
     ...(options.port === undefined ? {} : { port: options.port }),
     log: options.log,
+    signal: options.signal,
   })
   try {
+    options.signal?.throwIfAborted()
     await ensureDatabase(server.urlFor('postgres', 'supabase_admin'))
     await applyShim(server.urlFor(DATABASE, 'supabase_admin'))
     const databaseUrl = server.urlFor(DATABASE)

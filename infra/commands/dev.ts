@@ -31,6 +31,7 @@ export const devCommand: Register = (program, bind) => {
           persistent: true,
           port,
           environment: { LOG_LEVEL: 'info', CHUNK_MAX_AGE: '60' },
+          signal,
         })
         try {
           const { context, close } = await openContext(stack.config, createLogger(stack.config.logLevel), {
