@@ -17,7 +17,7 @@ import { segmentByDevice } from '../pipeline/segments.ts'
 import { encodePartial } from '../pipeline/slice-codec.ts'
 import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
 import { encodeSlices } from '../pipeline/slices-format.ts'
-import { BATTERY_VERSION, runTests, TESTS } from '../pipeline/tests/registry.ts'
+import { BATTERY_VERSION, runSuite } from '../pipeline/tests/registry.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
@@ -91,7 +91,6 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
 
 /** The chunk battery on every device of the chunk, per contiguous segment. */
 export function analyzeChunk(samples: SampleColumns) {
-  const names = TESTS.filter((test) => test.suites.includes('chunk')).map((test) => test.name)
   const devices = segmentByDevice(samples)
   return {
     tests: {
@@ -99,8 +98,8 @@ export function analyzeChunk(samples: SampleColumns) {
       bit_order: 'msb',
       devices: devices.map((device) => ({
         device_id: device.deviceId,
-        results: runTests(
-          names,
+        results: runSuite(
+          'chunk',
           device.segments.map((segment) => segment.bytes),
         ),
       })),

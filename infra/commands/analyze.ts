@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { CoherenceError } from '../../pipeline/errors.ts'
-import { analyzeChunkSuite } from '../../pipeline/analyze.ts'
-import { BATTERY_VERSION } from '../../pipeline/tests/registry.ts'
+import { BATTERY_VERSION, runSuite } from '../../pipeline/tests/registry.ts'
 import { usage, type Register } from '../command.ts'
 import { readPieces } from '../input.ts'
 import { formatBytes, formatP, formatTable } from '../output.ts'
@@ -25,7 +24,7 @@ export const analyzeCommand: Register = (program, bind) => {
         if (file === '-' && process.stdin.isTTY) throw usage('name a file, or pipe bytes in.')
         const bytes = await readInput(file, signal)
         const sha256 = createHash('sha256').update(bytes).digest('hex')
-        const results = analyzeChunkSuite(bytes)
+        const results = runSuite('chunk', [bytes])
         const document = {
           file,
           bytes: bytes.length,

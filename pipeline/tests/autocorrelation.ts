@@ -20,7 +20,7 @@ export const autocorrelation: TestDefinition = {
     'Menezes, van Oorschot, Vanstone: Handbook of Applied Cryptography, 5.4.4 (v), with agreements for differences',
   minimumBits: MINIMUM_PAIRS + DEFAULT_LAGS[0],
   defaults: { lags: DEFAULT_LAGS },
-  suites: ['chunk'],
+  suites: { chunk: {} },
   run(segments, params) {
     const wanted = integersParam(params, 'lags', 1, MAXIMUM_LAG)
     const pairsAt = (lag: number) => segments.reduce((sum, { length }) => sum + Math.max(0, 8 * length - lag), 0)

@@ -13,7 +13,7 @@ export const byteChiSquare: TestDefinition = {
   source: 'Knuth, The Art of Computer Programming 2, 3.3.1; `ent` gives the same X2 and p',
   minimumBits: MINIMUM_BITS,
   defaults: {},
-  suites: ['chunk'],
+  suites: { chunk: {} },
   run(segments, params) {
     const bytes = totalBytes(segments)
     if (8 * bytes < MINIMUM_BITS) return insufficientResult(byteChiSquare, params, MINIMUM_BITS, 8 * bytes)

@@ -17,8 +17,8 @@ export interface TestResult {
   metrics?: Record<string, number | string | number[] | null>
 }
 
-/** The batteries a test belongs to. */
-export type TestSuite = 'chunk'
+/** The batteries: what runs on every chunk, and those of the standards and tools whose names they bear. */
+export type TestSuite = 'chunk' | 'sp800_22' | 'sp800_90b' | 'sp800_90b_iid' | 'ent' | 'fips_140_2'
 
 /**
  * One test. `run` takes the byte segments of one device: bits are contiguous within a segment and unknown between two;
@@ -34,7 +34,8 @@ export interface TestDefinition {
   /** Fewest bits, over all segments, for the default parameters. */
   readonly minimumBits: number
   readonly defaults: TestParams
-  readonly suites: readonly TestSuite[]
+  /** The batteries it belongs to, and the parameters it has there, over the defaults. */
+  readonly suites: Readonly<Partial<Record<TestSuite, TestParams>>>
   run(segments: readonly Uint8Array[], params: TestParams): TestResult
 }
 

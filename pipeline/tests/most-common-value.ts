@@ -21,7 +21,7 @@ export const mostCommonValue: TestDefinition = {
   source: 'SP 800-90B, 6.3.1; P-value: union bound',
   minimumBits: MINIMUM_BITS,
   defaults: {},
-  suites: ['chunk'],
+  suites: { chunk: {} },
   run(segments, params) {
     const bytes = totalBytes(segments)
     if (8 * bytes < MINIMUM_BITS) return insufficientResult(mostCommonValue, params, MINIMUM_BITS, 8 * bytes)

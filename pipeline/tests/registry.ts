@@ -1,6 +1,6 @@
 import { autocorrelation } from './autocorrelation.ts'
 import { byteChiSquare } from './byte-chi-square.ts'
-import type { TestDefinition, TestParams, TestResult } from './definition.ts'
+import type { TestDefinition, TestParams, TestResult, TestSuite } from './definition.ts'
 import { frequency } from './frequency.ts'
 import { mostCommonValue } from './most-common-value.ts'
 import { runs } from './runs.ts'
@@ -36,6 +36,19 @@ export function findTest(name: string): TestDefinition {
   const test = TESTS.find((candidate) => candidate.name === name)
   if (test) return test
   throw new RangeError(`no test is named ${JSON.stringify(name)}; the tests are ${testNames.join(', ')}`)
+}
+
+/** The tests of a battery, with the parameters they have there. */
+export function suiteTests(suite: TestSuite): { test: TestDefinition; params: TestParams }[] {
+  return TESTS.flatMap((test) => {
+    const own = test.suites[suite]
+    return own === undefined ? [] : [{ test, params: { ...test.defaults, ...own } }]
+  })
+}
+
+/** Runs a battery on the contiguous byte segments of one device. */
+export function runSuite(suite: TestSuite, segments: readonly Uint8Array[]): TestResult[] {
+  return suiteTests(suite).map(({ test, params }) => test.run(segments, params))
 }
 
 /**

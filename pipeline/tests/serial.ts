@@ -65,7 +65,7 @@ export const serial: TestDefinition = {
   source: 'SP 800-22 rev 1a, 2.11',
   minimumBits: minimumBitsFor(DEFAULT_M),
   defaults: { m: DEFAULT_M },
-  suites: ['chunk'],
+  suites: { chunk: {} },
   run(segments, params) {
     const m = integerParam(params, 'm', 2, 16)
     const used = segments.filter((segment) => 8 * segment.length >= 2 * m - 1)

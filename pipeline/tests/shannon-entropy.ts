@@ -51,7 +51,7 @@ export const shannonEntropy: TestDefinition = {
   source: 'Shannon 1948; plug-in estimator, expectation exact',
   minimumBits: MINIMUM_BITS,
   defaults: {},
-  suites: ['chunk'],
+  suites: { chunk: {} },
   run(segments, params) {
     const bytes = totalBytes(segments)
     if (8 * bytes < MINIMUM_BITS) return insufficientResult(shannonEntropy, params, MINIMUM_BITS, 8 * bytes)

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { analyzeChunkSuite } from '../../pipeline/analyze.ts'
 import { addCircularPatterns, countOnes } from '../../pipeline/bits.ts'
 import { frequencyPValue } from '../../pipeline/tests/frequency.ts'
-import { findTest, runTests, testNames, TESTS } from '../../pipeline/tests/registry.ts'
+import { findTest, runSuite, runTests, testNames, TESTS } from '../../pipeline/tests/registry.ts'
 import { runsApply, runsStatistic } from '../../pipeline/tests/runs.ts'
 import { serialStatistic } from '../../pipeline/tests/serial.ts'
 import { expectedPlugInEntropy } from '../../pipeline/tests/shannon-entropy.ts'
@@ -127,7 +126,7 @@ describe('segments', () => {
 
   it('that are empty change nothing', () => {
     const none = new Uint8Array(0)
-    expect(runTests(testNames, [none, bytes, none])).toEqual(analyzeChunkSuite(bytes))
+    expect(runSuite('chunk', [none, bytes, none])).toEqual(runSuite('chunk', [bytes]))
   })
 
   it('byte tests do not see where a break is', () => {
@@ -180,7 +179,7 @@ describe.each([
 })
 
 const worst = (bytes: Uint8Array) =>
-  Object.fromEntries(analyzeChunkSuite(bytes).map((found) => [found.test, Math.min(1, ...found.p_values)]))
+  Object.fromEntries(runSuite('chunk', [bytes]).map((found) => [found.test, Math.min(1, ...found.p_values)]))
 
 describe('what is wrong with data is found', () => {
   it('a repeated byte, alternating bits, a bias', () => {
@@ -285,7 +284,7 @@ describe('registry', () => {
   })
 
   it('results are plain JSON and name their parameters', () => {
-    const results = analyzeChunkSuite(aesStream('battery-json', 2048))
+    const results = runSuite('chunk', [aesStream('battery-json', 2048)])
     expect(JSON.parse(JSON.stringify(results))).toEqual(results)
     expect(results.map((found) => found.test)).toEqual(testNames)
     expect(results.find((found) => found.test === 'serial')?.params).toEqual({ m: 2 })
