@@ -66,20 +66,26 @@ export async function countDueRows(db: Queryable, options: ClaimOptions): Promis
  */
 export async function claimChunk(tx: Queryable, take: number, options: ClaimOptions): Promise<ClaimedChunk | null> {
   const id = randomUUID()
+  // Left to itself the planner hashes every retained row to find 100,000 of them: beside a million packed rows a claim takes
+  // 1.35 times as long, beside three million 1.4 to 2 times. Joined by ctid instead, a row that someone else has just
+  // updated would be counted but not claimed.
+  await tx.query('set local enable_hashjoin = off; set local enable_mergejoin = off')
   const { rows } = await tx.query<{ rows: number; bytes: number }>(
     `with locked as materialized (
        select id, "timestamp", device_id, profile_id, octet_length(sample_data) as length
        from public.entropy_samples where storj_chunk_id is null limit $2
        for update skip locked
+     ), members as (
+       select device_id, profile_id, count(*) as rows, sum(length) as bytes, min("timestamp") as first, max("timestamp") as last
+       from locked group by device_id, profile_id
      ), chunk as (
        insert into public.storj_chunks
          (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
           status, format_version, claimed)
-       select $1::uuid, $3, 'pending/' || $1::uuid, 0, sum(length), count(*), min("timestamp"), max("timestamp"),
+       select $1::uuid, $3, 'pending/' || $1::uuid, 0, sum(bytes), sum(rows), min(first), max(last),
               array_agg(distinct device_id::text order by device_id::text), 'pending', 1,
-              (select jsonb_object_agg(member, rows) from (
-                 select device_id || '/' || profile_id as member, count(*) as rows from locked group by 1) counted)
-       from locked having count(*) > 0
+              jsonb_object_agg(device_id || '/' || profile_id, rows)
+       from members having count(*) > 0
        returning byte_count, sample_count
      ), claimed as (
        update public.entropy_samples s set storj_chunk_id = $1::uuid

@@ -2,219 +2,261 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { finished } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
 import type { Pool } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
-import { createDevice, createLocalUser } from '../../db/devices.ts'
 import { SAMPLE_COLUMNS } from '../../db/copy-binary.ts'
-import { insertSamples, type NewSample } from '../../db/samples.ts'
-import { openContext } from '../../infra/context.ts'
+import { createDevice, createLocalUser } from '../../db/devices.ts'
+import { insertSamples, type NewSample, readChunkSamples } from '../../db/samples.ts'
+import { libraryVersion, openContext } from '../../infra/context.ts'
 import { createLogger } from '../../infra/logger.ts'
 import { formatTable } from '../../infra/output.ts'
 import { startStack } from '../../infra/stack.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { packOnce } from '../../jobs/pack.ts'
 import { runWorker } from '../../jobs/work.ts'
+import { encodeChunk } from '../../pipeline/chunk-format.ts'
+import { sha256Hex } from '../../storage/object-store.ts'
 
-/** Samples of each size, enough for at least one full chunk where a chunk is cut by bytes. */
-const CASES = [
+const HELP = `npm run bench -- [--quick] [--json]
+
+How fast samples become chunks: claim → begin → read → encode → hash and put → mark, by the jobs themselves and one worker,
+on an embedded Postgres with fsync on and a store on disk; as a ratio to COPY … (FORMAT binary) of the same rows, read and
+thrown away a moment before. Median, lowest and highest of the rounds. Every round loads fresh rows into an emptied table.
+
+  --quick   2 rounds of a quarter of the rows, instead of 5
+  --json    a list of {name, figure, unit, goal, goal_met, ratio_to, spread} on stdout
+`
+
+interface Size {
+  readonly bytes: number
+  readonly rows: number
+  /** What the ratio to COPY should be. */
+  readonly goal: number | null
+}
+
+const SIZES: readonly Size[] = [
   { bytes: 32, rows: 200_000, goal: null },
-  { bytes: 256, rows: 131_072, goal: 0.3 },
-  { bytes: 4096, rows: 16_384, goal: 0.5 },
-] as const
+  { bytes: 256, rows: 200_000, goal: 0.3 },
+  { bytes: 4096, rows: 20_000, goal: 0.5 },
+]
 const DEVICES = 8
-const BATCH = 4096
+const BATCH_BYTES = 4 * 1024 ** 2
+
+/** `rest`: looking for due rows, fetching and sending jobs, begin. */
+const STEPS = ['claim', 'read', 'encode', 'hash and put', 'mark', 'rest'] as const
+
+/** Seconds of one round. */
+interface Round {
+  readonly copy: number
+  readonly pack: number
+  readonly steps: Record<(typeof STEPS)[number], number>
+}
 
 interface Line {
-  name: string
-  figure: number
-  unit: string
-  goal: number | null
-  goal_met: boolean | null
-  ratio_to: string | null
-  spread: [number, number]
+  readonly name: string
+  readonly figure: number
+  readonly unit: string
+  readonly goal: number | null
+  readonly goal_met: boolean | null
+  readonly ratio_to: string | null
+  /** Lowest and highest of the rounds. */
+  readonly spread: readonly [number, number]
 }
 
-/** The steps between the checkpoints of a chunk's life, in milliseconds. */
-type Steps = Record<'claim' | 'read and encode' | 'put' | 'mark', number>
+process.exitCode = await main(process.argv.slice(2))
 
-const { values: flags } = parseArgs({
-  options: { json: { type: 'boolean' }, quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
-})
-if (flags.help) {
-  process.stdout.write(
-    'npm run bench -- [--json] [--quick]\n\n' +
-      'claim → read → encode → put → mark of fresh samples by one worker, on an embedded Postgres with fsync on and a store on\n' +
-      'disk, as a ratio to COPY … (FORMAT binary) of the same rows a moment before. Median, lowest and highest of the rounds.\n',
-  )
-} else {
-  await bench(flags.quick ? 2 : 5, flags.json ?? false)
-}
-
-async function bench(rounds: number, json: boolean): Promise<void> {
-  const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
-  const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort())
-  // Kept data means a durable server: fsync, full pages, synchronous commit.
-  const stack = await startStack({
-    databaseDirectory: directory,
-    storageDirectory: `${directory}-storage`,
-    persistent: true,
-    environment: { LOG_LEVEL: 'error' },
-  })
+async function main(args: string[]): Promise<number> {
+  let flags: { quick?: boolean; json?: boolean; help?: boolean }
   try {
-    const marks: [string, number][] = []
-    const { context, close } = await openContext(stack.config, createLogger('error'), {
-      checkpoint: (step) => void marks.push([step, performance.now()]),
-    })
-    try {
-      const lines: Line[] = []
-      const steps: string[][] = []
-      for (const one of CASES) {
-        const results: { ratio: number; rowsPerSecond: number; steps: Steps }[] = []
-        for (let round = 0; round < rounds && !stop.signal.aborted; round++) {
-          await load(context.pool, one.bytes, one.rows)
-          const copied = await timeCopy(context.pool)
-          marks.length = 0
-          const packed = await timePack(context)
-          results.push({ ratio: copied / packed, rowsPerSecond: one.rows / packed, steps: stepsOf(marks) })
-          if (!json) process.stderr.write('.')
-        }
-        if (stop.signal.aborted) break
-        lines.push(...describe(one, results))
-        const typical = median(results.map((result) => Object.values(result.steps).reduce((sum, ms) => sum + ms, 0)))
-        const names = Object.keys(results[0].steps) as (keyof Steps)[]
-        steps.push([
-          `${one.bytes} B`,
-          ...names.map(
-            (name) => `${Math.round((100 * median(results.map((result) => result.steps[name]))) / typical)} %`,
-          ),
-        ])
-      }
-      if (!json) process.stderr.write('\n')
-      print(lines, steps, json)
-    } finally {
-      await close()
-    }
-  } finally {
-    await stack.stop()
-    await rm(directory, { recursive: true, force: true })
-    await rm(`${directory}-storage`, { recursive: true, force: true })
+    const boolean = { type: 'boolean' } as const
+    flags = parseArgs({ args, options: { quick: boolean, json: boolean, help: { ...boolean, short: 'h' } } }).values
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${HELP}`)
+    return 2
+  }
+  if (flags.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const stop = new AbortController()
+  // Stays in place: the second Ctrl-C of an impatient hand must not leave the server's files behind.
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort())
+  const sizes = flags.quick ? SIZES.map((size) => ({ ...size, rows: size.rows / 4 })) : SIZES
+  try {
+    const results = await measure(sizes, flags.quick ? 2 : 5, stop.signal)
+    process.stdout.write(flags.json ? `${JSON.stringify(results.flatMap(toLines))}\n` : report(results))
+    return 0
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    process.stderr.write('\nstopped\n')
+    return 130
   }
 }
 
-/** Fresh rows in an empty table: rows that were claimed and released again would carry their dead versions along. */
-async function load(pool: Pool, bytes: number, rows: number): Promise<void> {
+type Result = readonly [Size, readonly Round[]]
+
+/** Runs all rounds on a server and a store of its own, and removes both. */
+async function measure(sizes: readonly Size[], rounds: number, signal: AbortSignal): Promise<Result[]> {
+  const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
+  try {
+    // Kept data means a durable server: fsync, full pages, synchronous commit.
+    const stack = await startStack({
+      databaseDirectory: join(directory, 'postgres'),
+      storageDirectory: join(directory, 'storage'),
+      persistent: true,
+    })
+    try {
+      const marks: Mark[] = []
+      const { context, close } = await openContext(stack.config, createLogger('error'), {
+        checkpoint: (step) => void marks.push([step, performance.now()]),
+      })
+      try {
+        const results: Result[] = []
+        for (const size of sizes) {
+          const measured: Round[] = []
+          for (let round = 0; round < rounds; round++) {
+            progress(`${size.bytes} B: round ${round + 1} of ${rounds}`)
+            await load(context.pool, size, signal)
+            measured.push(await measureRound(context, marks, signal))
+          }
+          results.push([size, measured])
+        }
+        progress('')
+        return results
+      } finally {
+        await close()
+      }
+    } finally {
+      await stack.stop()
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** A line that the next one replaces; nothing in a pipe. */
+function progress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${line.padEnd(30)}\r`)
+}
+
+/** Fresh rows in an emptied table. Rows that were claimed and released would leave their dead versions to be read past. */
+async function load(pool: Pool, { bytes, rows }: Size, signal: AbortSignal): Promise<void> {
   await pool.query('truncate public.entropy_samples')
+  await pool.query('delete from public.storj_chunks')
+  await pool.query('delete from public.devices')
   const userId = await createLocalUser(pool, 'bench@localhost')
-  const devices = await Promise.all(
-    Array.from({ length: DEVICES }, () =>
-      createDevice(pool, {
-        userId,
-        name: 'bench',
-        description: '',
-        clientType: 'linux',
-        sampleRateHz: 1,
-        sampleSizeBytes: bytes,
-      }),
-    ),
-  )
-  const start = Math.floor(Date.now() / 86_400_000) * 86_400_000
-  for (let done = 0; done < rows; done += BATCH) {
-    const batch = Array.from({ length: Math.min(BATCH, rows - done) }, (_, i): NewSample => {
-      const n = done + i
-      const device = devices[n % DEVICES]
-      const second = Math.floor(n / DEVICES)
+  const device = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
+  const devices: Awaited<ReturnType<typeof createDevice>>[] = []
+  for (let n = 0; n < DEVICES; n++) devices.push(await createDevice(pool, { ...device, name: `bench ${n}` }))
+  const midnight = Math.floor(Date.now() / 86_400_000) * 86_400_000
+  const batch = Math.min(4096, BATCH_BYTES / bytes)
+  for (let first = 0; first < rows; first += batch) {
+    signal.throwIfAborted()
+    const samples = Array.from({ length: Math.min(batch, rows - first) }, (_, i): NewSample => {
+      const second = Math.floor((first + i) / DEVICES)
       return {
-        ...device,
-        timestamp: new Date(start + second * 1000),
+        ...devices[(first + i) % DEVICES],
+        timestamp: new Date(midnight + second * 1000),
         sequence: BigInt(second),
         data: randomBytes(bytes),
       }
     })
-    await insertSamples(pool, batch)
+    await insertSamples(pool, samples)
   }
-  await pool.query('analyze public.entropy_samples')
+  // As autovacuum would have by then; it also reads every page once, so that COPY need not be the first.
+  await pool.query('vacuum analyze public.entropy_samples')
+}
+
+async function measureRound(context: JobContext, marks: Mark[], signal: AbortSignal): Promise<Round> {
+  const copy = Math.min(await timeCopy(context.pool, signal), await timeCopy(context.pool, signal))
+  signal.throwIfAborted()
+  marks.length = 0
+  const started = performance.now()
+  while (await packOnce(context, true)) signal.throwIfAborted()
+  await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], concurrency: 1, signal })
+  const pack = (performance.now() - started) / 1000
+  signal.throwIfAborted()
+  await assertPacked(context.pool)
+  await context.pool.query(`delete from pgboss.job where name = 'test-chunk'`)
+
+  // No checkpoint divides read, encode and hash: the latter two are done once more and their time taken off.
+  const { encode, hash } = await timeEncode(context.pool)
+  const claim = between(marks, 'claim', 'claim: after commit')
+  const read = between(marks, 'begin', 'put') - encode - hash
+  const put = between(marks, 'put', 'put: done')
+  const mark = between(marks, 'put: done', 'mark: after commit')
+  const rest = pack - claim - read - encode - hash - put - mark
+  return { copy, pack, steps: { claim, read, encode, 'hash and put': hash + put, mark, rest } }
 }
 
 /** Seconds of a binary COPY of all rows, read and thrown away: what the database can give at best. */
-async function timeCopy(pool: Pool): Promise<number> {
+async function timeCopy(pool: Pool, signal: AbortSignal): Promise<number> {
+  signal.throwIfAborted()
   const client = await pool.connect()
   try {
     const started = performance.now()
-    const stream = client.query(
-      copyTo(`copy (select ${SAMPLE_COLUMNS} from public.entropy_samples) to stdout (format binary)`),
-    )
-    stream.resume()
-    await new Promise((settle, reject) => stream.once('end', settle).once('error', reject))
+    const query = `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples) to stdout (format binary)`
+    await finished(client.query(copyTo(query)).resume())
     return (performance.now() - started) / 1000
   } finally {
     client.release()
   }
 }
 
-/** Seconds from the first claim to the last mark, by the jobs themselves, one worker. */
-async function timePack(context: JobContext): Promise<number> {
-  const started = performance.now()
-  while (await packOnce(context, true));
-  await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], concurrency: 1 })
-  const seconds = (performance.now() - started) / 1000
-  const { rows } = await context.pool.query(
+/** A round that left something out would look fast. */
+async function assertPacked(pool: Pool): Promise<void> {
+  const { rows } = await pool.query<{ open: number }>(
     `select count(*)::int as open from public.entropy_samples s left join public.storj_chunks c on c.id = s.storj_chunk_id
      where c.status is distinct from 'uploaded'`,
   )
-  if (rows[0].open !== 0) throw new Error(`${rows[0].open} rows were not packed`)
-  await context.pool.query(`delete from pgboss.job where name = 'test-chunk'`)
-  return seconds
+  if (rows[0].open > 0) throw new Error(`${rows[0].open} rows were not packed`)
 }
 
-function stepsOf(marks: readonly [string, number][]): Steps {
-  const steps: Steps = { claim: 0, 'read and encode': 0, put: 0, mark: 0 }
-  const spans: [keyof Steps, string, string][] = [
-    ['claim', 'claim', 'claim: after commit'],
-    ['read and encode', 'begin', 'put'],
-    ['put', 'put', 'put: done'],
-    ['mark', 'put: done', 'mark: after commit'],
-  ]
-  for (const [name, from, to] of spans) {
-    const begun = marks.filter(([step]) => step === from)
-    const ended = marks.filter(([step]) => step === to)
-    ended.forEach(([, at], i) => (steps[name] += at - begun[i][1]))
+/** Seconds of encoding and of hashing all chunks, one after the other as the jobs do it. */
+async function timeEncode(pool: Pool): Promise<{ encode: number; hash: number }> {
+  const { rows: chunks } = await pool.query<{ id: string; from: string; to: string; rows: number; bytes: number }>(
+    `select id, to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
+            sample_count as rows, byte_count::float8 as bytes from public.storj_chunks`,
+  )
+  let encode = 0
+  let hash = 0
+  for (const chunk of chunks) {
+    const samples = await readChunkSamples(pool, chunk.id, chunk)
+    const started = performance.now()
+    const file = encodeChunk(samples, { chunkId: chunk.id, libraryVersion: libraryVersion() })
+    const encoded = performance.now()
+    sha256Hex(file)
+    encode += (encoded - started) / 1000
+    hash += (performance.now() - encoded) / 1000
   }
-  return steps
+  return { encode, hash }
 }
 
-function describe(one: (typeof CASES)[number], results: readonly { ratio: number; rowsPerSecond: number }[]): Line[] {
-  const line = (name: string, unit: string, values: number[], goal: number | null, ratioTo: string | null): Line => {
-    const figure = median(values)
-    const spread: [number, number] = [Math.min(...values), Math.max(...values)]
-    return {
-      name: `${name}, ${one.bytes} B`,
-      figure,
-      unit,
-      goal,
-      goal_met: goal === null ? null : figure >= goal,
-      ratio_to: ratioTo,
-      spread,
-    }
+/** A checkpoint of a chunk's life, and when it was passed. */
+type Mark = readonly [step: string, at: number]
+
+/** Seconds from one checkpoint to the other, over all chunks. */
+function between(marks: readonly Mark[], from: string, to: string): number {
+  const sum = (wanted: string) => marks.reduce((total, [step, at]) => (step === wanted ? total + at : total), 0)
+  return (sum(to) - sum(from)) / 1000
+}
+
+function toLines([{ bytes, rows, goal }, rounds]: Result): Line[] {
+  const line = (what: string, unit: string, of: (round: Round) => number, extra: Partial<Line> = {}): Line => {
+    const values = rounds.map(of)
+    const spread = [Math.min(...values), Math.max(...values)] as const
+    const name = `${what}, ${bytes} B`
+    return { name, figure: median(values), unit, goal: null, goal_met: null, ratio_to: null, spread, ...extra }
   }
-  const rates = results.map((result) => result.rowsPerSecond)
+  const ratio = line('pack to COPY', 'ratio', ({ copy, pack }) => copy / pack, { ratio_to: `COPY, ${bytes} B` })
   return [
-    line('pack', 'rows/s', rates, null, null),
-    line(
-      'pack',
-      'MB/s',
-      rates.map((rate) => (rate * one.bytes) / 1e6),
-      null,
-      null,
-    ),
-    line(
-      'pack',
-      'ratio',
-      results.map((result) => result.ratio),
-      one.goal,
-      'COPY … (FORMAT binary) of the same rows',
-    ),
+    line('COPY', 'rows/s', ({ copy }) => rows / copy),
+    line('pack', 'rows/s', ({ pack }) => rows / pack),
+    line('pack payload', 'MB/s', ({ pack }) => (rows * bytes) / pack / 1e6),
+    { ...ratio, goal, goal_met: goal === null ? null : ratio.figure >= goal },
+    ...STEPS.map((step) => line(step, 'us/row', ({ steps }) => (1e6 * steps[step]) / rows)),
   ]
 }
 
@@ -223,20 +265,31 @@ function median(values: readonly number[]): number {
   return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
 }
 
-function print(lines: readonly Line[], steps: readonly string[][], json: boolean): void {
-  if (json) {
-    process.stdout.write(`${JSON.stringify(lines)}\n`)
-    return
-  }
-  const number = (value: number) =>
-    value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toFixed(value < 10 ? 3 : 1)
-  const rows = lines.map((line) => [
+/** Both tables for people: the figures, and where the time of a row goes. */
+function report(results: readonly Result[]): string {
+  const lines = results.flatMap(toLines)
+  const figures = lines.filter((line) => line.unit !== 'us/row')
+  const goal = (line: Line) => (line.goal === null ? '' : `>= ${line.goal} ${line.goal_met ? 'met' : 'missed'}`)
+  const rows = figures.map((line) => [
     line.name,
-    number(line.figure),
     line.unit,
-    line.goal === null ? '' : `>= ${line.goal} ${line.goal_met ? 'met' : 'missed'}`,
-    line.spread.map(number).join(' … '),
+    ...[line.spread[0], line.figure, line.spread[1]].map(formatFigure),
+    goal(line),
   ])
-  process.stdout.write(`${formatTable(['figure', 'median', 'unit', 'goal', 'lowest … highest'], rows, 'lrllr')}\n\n`)
-  process.stdout.write(`${formatTable(['share of time', 'claim', 'read, encode', 'put', 'mark'], steps, 'lrrrr')}\n`)
+  const steps = results.map(([size, rounds]) => {
+    const perRow = STEPS.map((step) => median(rounds.map((round) => (1e6 * round.steps[step]) / size.rows)))
+    const total = perRow.reduce((sum, one) => sum + one, 0)
+    return [`${size.bytes} B`, ...perRow.map((one) => `${one.toFixed(2)}  ${Math.round((100 * one) / total)} %`)]
+  })
+  return [
+    formatTable(['', '', 'lowest', 'median', 'highest', 'goal'], rows, 'llrrrl'),
+    '',
+    'Microseconds a row and share of the time:',
+    formatTable(['samples', ...STEPS], steps, `l${'r'.repeat(STEPS.length)}`),
+    '',
+  ].join('\n')
+}
+
+function formatFigure(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(2)
 }
