@@ -81,6 +81,35 @@ export async function listMissingCopies(db: Queryable, from: StorePlace, to: Sto
   return rows
 }
 
+/**
+ * Forgets the objects of a place that are proved in `kept`: reads no longer go there, and what is there becomes an orphan. How
+ * many, and how many of the place are left because `kept` has no proved copy of them.
+ */
+export async function forgetReplicas(
+  db: Queryable,
+  place: StorePlace,
+  kept: StorePlace,
+  options: { dryRun: boolean },
+): Promise<{ objects: number; bytes: number; left: number }> {
+  const { rows } = await db.query<{ objects: number; bytes: number; left: number }>(
+    `with kept as materialized (
+       select chunk_id, kind, sha256 from public.chunk_replicas
+       where backend = $3 and bucket = $4 and verified_at is not null for share
+     ), there as (
+       select r.chunk_id, r.kind, r.size, k.chunk_id is not null as proved
+       from public.chunk_replicas r left join kept k using (chunk_id, kind, sha256) where r.backend = $1 and r.bucket = $2
+     ), gone as (
+       delete from public.chunk_replicas r using there t
+       where not $5 and t.proved and r.backend = $1 and r.bucket = $2 and r.chunk_id = t.chunk_id and r.kind = t.kind
+     )
+     select (count(*) filter (where proved))::int as objects, coalesce(sum(size) filter (where proved), 0)::float8 as bytes,
+            (count(*) filter (where not proved))::int as left
+     from there`,
+    [place.backend, place.bucket, kept.backend, kept.bucket, options.dryRun],
+  )
+  return rows[0]
+}
+
 /** Sets or clears a replica's proof. */
 export async function markReplica(tx: Queryable, replica: Replica, verified: boolean): Promise<void> {
   await tx.query(
@@ -107,7 +136,7 @@ export async function listReplicas(
 
 /**
  * Which of these keys of a store are named by a replica row, or belong to a chunk that is still on its way to its proof:
- * its next attempt may find an object that an earlier one left, however old, and name it.
+ * its next attempt may find an object that an earlier one left, however old, and name it. So may a copy that is under way.
  */
 export async function listKnownKeys(
   db: Queryable,
@@ -120,7 +149,11 @@ export async function listKnownKeys(
      union
      select key from unnest($3::text[]) as key
      join public.storj_chunks c on c.id = substring(key from '/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-[^/]*$')::uuid
-     where c.status <> 'uploaded' or c.verified_at is null`,
+     where c.status <> 'uploaded' or c.verified_at is null
+     union
+     select r.object_key from pgboss.job j join public.chunk_replicas r on r.chunk_id = (j.data ->> 'chunk_id')::uuid
+     where j.name = 'copy-object' and j.state < 'completed' and j.data ->> 'backend' = $1 and j.data ->> 'bucket' = $2
+       and r.object_key = any ($3)`,
     [backend, bucket, keys],
   )
   return new Set(rows.map((row) => row.object_key))

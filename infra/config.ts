@@ -23,13 +23,18 @@ const SETTINGS = z.object({
     })
     .refine((url) => !/(\[|%5B)YOUR-PASSWORD/i.test(url), 'still holds [YOUR-PASSWORD]: put the password there'),
   DATABASE_CA_CERT: z.string().min(1).optional(),
-  STORAGE_DRIVER: oneOf('local', 'storj').default('local'),
-  STORAGE_MIRROR: oneOf('local', 'storj').optional(),
+  STORAGE_DRIVER: oneOf('local', 'supabase', 'storj').default('local'),
+  STORAGE_MIRROR: oneOf('local', 'supabase', 'storj').optional(),
   STORAGE_BUCKET: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be 3 to 63 of a-z 0-9 . -')
     .default('entropy-chunks'),
   LOCAL_STORAGE_DIR: z.string().min(1).default('.coherence/storage'),
+  SUPABASE_URL: z
+    .string()
+    .refine((url) => /^https?:\/\//.test(url) && URL.canParse(url), 'must be the project’s https URL')
+    .optional(),
+  SUPABASE_SECRET_KEY: z.string().min(1).optional(),
   STORJ_ENDPOINT: z.url('must be an http or https URL').default('https://gateway.storjshare.io'),
   STORJ_REGION: z.string().min(1).default('us-east-1'),
   STORJ_ACCESS_KEY_ID: z.string().min(1).optional(),
@@ -52,6 +57,8 @@ export interface Config {
   readonly localStorageDir: string
   /** Where a second copy of every new object goes. */
   readonly mirror: StorePlace | null
+  /** Set when URL and key are; null where nothing is, or was, kept there. */
+  readonly supabase: { url: string; secretKey: string } | null
   /** Set when both keys are; null where nothing is, or was, kept there. */
   readonly storj: { endpoint: string; region: string; accessKeyId: string; secretAccessKey: string } | null
   readonly chunkTargetBytes: number
@@ -99,7 +106,7 @@ function withoutEmpty(environment: Environment): Environment {
  * secrets never appear in it.
  */
 export function parseConfig(environment: Environment): Config {
-  const given = withoutEmpty(environment)
+  const given = withoutAliases(withoutEmpty(environment))
   const parsed = SETTINGS.check((payload) => checkStores(payload.value, payload)).safeParse(given)
   if (!parsed.success) {
     const lines = parsed.error.issues.map((issue) => {
@@ -119,6 +126,7 @@ export function parseConfig(environment: Environment): Config {
     storageBucket: env.STORAGE_BUCKET,
     localStorageDir: env.LOCAL_STORAGE_DIR,
     mirror: env.STORAGE_MIRROR === undefined ? null : { backend: env.STORAGE_MIRROR, bucket: env.STORAGE_BUCKET },
+    supabase: supabaseOf(env),
     storj: storjOf(env),
     chunkTargetBytes: env.CHUNK_TARGET_BYTES,
     chunkMaxAgeSeconds: env.CHUNK_MAX_AGE,
@@ -127,6 +135,17 @@ export function parseConfig(environment: Environment): Config {
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,
   })
+}
+
+/** The secret key under the names that other tools of Supabase give it. */
+function withoutAliases(given: Environment): Environment {
+  const { SUPABASE_SERVICE_KEY, SUPABASE_SERVICE_ROLE_KEY } = given
+  const key = given.SUPABASE_SECRET_KEY ?? SUPABASE_SERVICE_KEY ?? SUPABASE_SERVICE_ROLE_KEY
+  return key === undefined ? given : { ...given, SUPABASE_SECRET_KEY: key }
+}
+
+function supabaseOf({ SUPABASE_URL: url, SUPABASE_SECRET_KEY: secretKey }: Settings): Config['supabase'] {
+  return url === undefined || secretKey === undefined ? null : { url, secretKey }
 }
 
 function storjOf(env: Settings): Config['storj'] {
@@ -142,12 +161,18 @@ function checkStores(env: Settings, context: z.core.ParsePayload<Settings>): voi
   }
   if (env.STORAGE_MIRROR === env.STORAGE_DRIVER)
     complain('STORAGE_MIRROR', 'must be another driver than STORAGE_DRIVER')
-  if ([env.STORAGE_DRIVER, env.STORAGE_MIRROR].includes('storj')) {
-    for (const name of ['STORJ_ACCESS_KEY_ID', 'STORJ_SECRET_ACCESS_KEY'] as const) {
-      if (env[name] === undefined) complain(name, 'is needed for the driver storj')
+  for (const driver of ['supabase', 'storj'] as const) {
+    if (![env.STORAGE_DRIVER, env.STORAGE_MIRROR].includes(driver)) continue
+    for (const name of NEEDED_BY[driver]) {
+      if (env[name] === undefined) complain(name, `is needed for the driver ${driver}`)
     }
   }
 }
+
+const NEEDED_BY = {
+  supabase: ['SUPABASE_URL', 'SUPABASE_SECRET_KEY'],
+  storj: ['STORJ_ACCESS_KEY_ID', 'STORJ_SECRET_ACCESS_KEY'],
+} as const
 
 /** Variables whose values are never shown. */
 const SECRET = /^DATABASE_|KEY|SECRET|TOKEN|PASSWORD/

@@ -86,7 +86,7 @@ export async function assertMigrated(config: Config): Promise<void> {
   )
 }
 
-/** The store that new objects go to. `create` makes a local folder that is missing. */
+/** The store that new objects go to. `create` makes the local folder or Supabase bucket that is missing. */
 export async function openStore(config: Config, options: { create?: boolean } = {}): Promise<ObjectStore> {
   return await openStoreAt(config, { backend: config.storageDriver, bucket: config.storageBucket }, options)
 }

@@ -3,11 +3,13 @@ import { openLocalStore } from '../storage/local.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import { openS3Store } from '../storage/s3.ts'
+import { openSupabaseStore, type SupabaseStore } from '../storage/supabase.ts'
 import type { Config } from './config.ts'
 
 /**
- * The store of a place, by the settings of its backend. Opening makes no request. `create` makes a local folder. Throws
- * STORE_UNAVAILABLE, naming the settings, if the backend is not configured here.
+ * The store of a place, by the settings of its backend. Opening makes no request. `create` makes a local folder or a private
+ * bucket of Supabase that is missing. Throws STORE_UNAVAILABLE, naming the settings, if the backend is not configured here, and
+ * CONFIG_INVALID for a key that is a public one.
  */
 export async function openStoreAt(
   config: Config,
@@ -21,8 +23,23 @@ export async function openStoreAt(
       if (config.storj === null) throw notConfigured(place, 'STORJ_ACCESS_KEY_ID and STORJ_SECRET_ACCESS_KEY')
       return openS3Store({ backend: 'storj', bucket: place.bucket, ...config.storj })
     }
-    default:
-      throw notConfigured(place, 'a build that has the driver')
+    case 'supabase': {
+      if (config.supabase === null) throw notConfigured(place, 'SUPABASE_URL and SUPABASE_SECRET_KEY')
+      const store = openSupabase(place.bucket, config.supabase)
+      if (options.create) await store.ensureBucket()
+      return store
+    }
+  }
+}
+
+function openSupabase(bucket: string, settings: { url: string; secretKey: string }): SupabaseStore {
+  try {
+    return openSupabaseStore({ bucket, ...settings })
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    throw new CoherenceError('CONFIG_INVALID', `SUPABASE_URL or SUPABASE_SECRET_KEY is not right: ${error.message}.`, {
+      cause: error,
+    })
   }
 }
 

@@ -1,48 +1,67 @@
 import { logMaintenance } from '../db/prune.ts'
 import { listKnownKeys } from '../db/replicas.ts'
+import type { StorePlace } from '../pipeline/store-place.ts'
 import { readStoreClock } from '../storage/store-clock.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
 /** An attempt may have put its object and not yet marked it; three days are longer than any attempt can last. */
 export const ORPHAN_AGE_HOURS = 72
 const BATCH = 500
+/** Chunks and their sidecars; what a process that was killed in its probe of the store left. All else is somebody else's. */
+const OURS = ['v1/', 'health/']
+
+export interface Orphan {
+  readonly key: string
+  readonly size: number
+  readonly modifiedAt: string
+}
 
 export interface SweepOutcome {
+  readonly place: StorePlace
   readonly deletes: boolean
   readonly objects: number
-  readonly orphans: { key: string; size: number; modifiedAt: string }[]
+  readonly orphans: Orphan[]
   readonly deleted: number
   /** Unfinished writes of that age that were removed; 0 in a dry run. */
   readonly temporary: number
 }
 
+/** The places a sweep looks at unless told: the configured store and the mirror. */
+export function listSweptPlaces({ store, mirror }: Pick<JobContext, 'store' | 'mirror'>): StorePlace[] {
+  return [{ backend: store.backend, bucket: store.bucket }, ...(mirror ? [mirror] : [])]
+}
+
 /** The scheduled sweep: counts orphans, and removes them only where the configuration says so. */
 export async function runSweep(context: JobContext, job: Pick<ActiveJob<'sweep'>, 'signal'>) {
-  const { orphans, ...counts } = await sweepOrphans(context, {
-    deletes: context.settings.sweepDeletes,
-    signal: job.signal,
-  })
-  return { output: { ...counts, orphans: orphans.length } }
+  const places = []
+  for (const place of listSweptPlaces(context)) {
+    const options = { deletes: context.settings.sweepDeletes, signal: job.signal }
+    const { orphans, ...counts } = await sweepOrphans(context, place, options)
+    places.push({ ...counts, orphans: orphans.length })
+  }
+  return { output: { places } }
 }
 
 /**
- * Finds objects of the configured store that no replica row names and that are older than ORPHAN_AGE_HOURS. Ages are taken
- * between two of the store's own times (that of an object just written there is `now`), never from this machine's
- * clock. With `deletes` they are removed, one at a time, each looked up once more just before.
+ * Finds objects of a place that no replica row names and that are older than ORPHAN_AGE_HOURS. Ages are taken between two of
+ * the store's own times (that of an object just written there is `now`), never from this machine's clock. With `deletes`
+ * they are removed, one at a time, each looked up once more just before.
  */
 export async function sweepOrphans(
   context: JobContext,
+  place: StorePlace,
   options: { deletes: boolean; signal?: AbortSignal; onProgress?: (objects: number) => void },
 ): Promise<SweepOutcome> {
-  const { pool, store } = context
+  const { pool } = context
+  const store = await context.storeOf(place)
   const started = performance.now()
   const before = new Date((await readStoreClock(store)).getTime() - ORPHAN_AGE_HOURS * 3_600_000)
-  const orphans: { key: string; size: number; modifiedAt: string }[] = []
+  const orphans: Orphan[] = []
   let objects = 0
   let batch: { key: string; size: number; modifiedAt: Date }[] = []
   const flush = async () => {
     const keys = batch.map((object) => object.key)
-    const known = await listKnownKeys(pool, store.backend, store.bucket, keys)
+    const known = await listKnownKeys(pool, place.backend, place.bucket, keys)
     for (const { key, size, modifiedAt } of batch) {
       if (!known.has(key) && modifiedAt < before) orphans.push({ key, size, modifiedAt: modifiedAt.toISOString() })
     }
@@ -50,9 +69,11 @@ export async function sweepOrphans(
     options.onProgress?.(objects)
     batch = []
   }
-  for await (const object of store.list('v1/', { signal: options.signal })) {
-    batch.push(object)
-    if (batch.length === BATCH) await flush()
+  for (const prefix of OURS) {
+    for await (const object of store.list(prefix, { signal: options.signal })) {
+      batch.push(object)
+      if (batch.length === BATCH) await flush()
+    }
   }
   await flush()
 
@@ -60,7 +81,7 @@ export async function sweepOrphans(
   const temporary = options.deletes ? ((await store.removeTemporary?.(before)) ?? 0) : 0
   if (options.deletes) {
     for (const { key } of orphans) {
-      const known = await listKnownKeys(pool, store.backend, store.bucket, [key])
+      const known = await listKnownKeys(pool, place.backend, place.bucket, [key])
       if (!known.has(key) && (await store.delete(key))) deleted++
     }
   }
@@ -68,11 +89,18 @@ export async function sweepOrphans(
     await logMaintenance(pool, {
       operation: options.deletes ? 'sweep' : 'sweep_dry_run',
       table: 'storage.objects',
-      details: { backend: store.backend, bucket: store.bucket, objects, orphans: orphans.slice(0, 100) },
+      details: { backend: place.backend, bucket: place.bucket, objects, orphans: orphans.slice(0, 100) },
       rows: options.deletes ? deleted : orphans.length,
       bytes: orphans.reduce((sum, orphan) => sum + orphan.size, 0),
       durationMs: performance.now() - started,
     })
   }
-  return { deletes: options.deletes, objects, orphans, deleted, temporary }
+  return {
+    place: { backend: place.backend, bucket: place.bucket },
+    deletes: options.deletes,
+    objects,
+    orphans,
+    deleted,
+    temporary,
+  }
 }

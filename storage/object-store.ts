@@ -67,6 +67,14 @@ export function assertObjectKey(key: string): void {
   }
 }
 
+/** Refuses, with a RangeError, a range that is not one of whole bytes. */
+export function assertRange({ start, end }: { start: number; end: number }): void {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0) {
+    throw new RangeError(`range ${start} to ${end} is not one of whole bytes`)
+  }
+  if (end < start) throw new RangeError(`range ${start} to ${end} ends before it begins`)
+}
+
 /** Refuses a prefix to list by that no key could begin with. The empty prefix is every object. */
 export function assertObjectPrefix(prefix: string): void {
   if (prefix !== '') assertObjectKey(prefix.endsWith('/') ? prefix.slice(0, -1) : prefix)

@@ -71,14 +71,6 @@ export function isMissing(error: unknown): boolean {
   return answer?.status === 404 && answer.name !== 'NoSuchBucket'
 }
 
-/** Refuses, with a RangeError, a range that is not one of whole bytes. */
-export function assertRange({ start, end }: { start: number; end: number }): void {
-  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0) {
-    throw new RangeError(`range ${start} to ${end} is not one of whole bytes`)
-  }
-  if (end < start) throw new RangeError(`range ${start} to ${end} ends before it begins`)
-}
-
 /** The body of an answer, read into memory of exactly its length. TransientError if it ends early. */
 export async function readBody(
   answer: GetObjectCommandOutput,

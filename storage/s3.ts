@@ -10,6 +10,7 @@ import { CoherenceError } from '../pipeline/errors.ts'
 import {
   assertObjectKey,
   assertObjectPrefix,
+  assertRange,
   assertSha256,
   type ObjectInfo,
   type ObjectStore,
@@ -17,7 +18,7 @@ import {
   sha256Hex,
 } from './object-store.ts'
 import { DEFAULT_RETRY, type RetryPolicy, TransientError, withRetries } from './retry.ts'
-import { assertRange, isMissing, openS3Client, proveCreateOnly, readBody } from './s3-client.ts'
+import { isMissing, openS3Client, proveCreateOnly, readBody } from './s3-client.ts'
 import { answerOf, s3Error, s3Transient } from './s3-errors.ts'
 import { listObjects } from './s3-list.ts'
 import { abortUploads, asBuffer, contentMd5, type NewObject, putInParts, type Send } from './s3-multipart.ts'

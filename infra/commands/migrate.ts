@@ -8,7 +8,9 @@ import { openStoreAt } from '../stores.ts'
 export const migrateCommand: Register = (program, bind) => {
   program
     .command('migrate')
-    .description('bring schema, queues and the local store’s folder up to date; safe to run again')
+    .description(
+      'bring schema and queues up to date, make the folder or Supabase bucket of the store; safe to run again',
+    )
     .option('--check', 'only say what would run; exit 1 if anything would')
     .action(
       bind(async ({ output }, { check }: { check?: boolean }) => {

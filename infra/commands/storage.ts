@@ -1,26 +1,31 @@
 import type { Command } from 'commander'
-import { countUnprovedObjects, listMissingCopies } from '../../db/replicas.ts'
-import { sendCopies } from '../../jobs/copy-object.ts'
-import { ORPHAN_AGE_HOURS, sweepOrphans } from '../../jobs/sweep.ts'
+import { countUnprovedObjects, forgetReplicas, listMissingCopies } from '../../db/replicas.ts'
+import { copyStore } from '../../jobs/copy-store.ts'
+import { listSweptPlaces, ORPHAN_AGE_HOURS, sweepOrphans, type SweepOutcome } from '../../jobs/sweep.ts'
 import { verifyStorage } from '../../jobs/verify-storage.ts'
-import { runWorker } from '../../jobs/work.ts'
 import type { Backend, StorePlace } from '../../pipeline/store-place.ts'
 import { usage, type Bind, type Register } from '../command.ts'
 import { formatBytes } from '../output.ts'
 import { openStoreAt } from '../stores.ts'
 import { withContext } from './with-context.ts'
 
-const BACKENDS: readonly Backend[] = ['local', 'storj']
+const BACKENDS: readonly Backend[] = ['local', 'supabase', 'storj']
 const PLACES = 'a backend, or backend:bucket for another bucket than STORAGE_BUCKET'
-const BATCH = 500
-/** Below live uploads and tests. */
-const LOW_PRIORITY = -10
+
+interface CopyFlags {
+  from: string
+  to: string
+  concurrency: string
+  maxRate?: string
+  dryRun?: boolean
+}
 
 export const storageCommand: Register = (program, bind) => {
   const storage = program.command('storage').description('look after the object store: move, prove, tidy')
   addCopy(storage, bind)
   addVerify(storage, bind)
   addCutover(storage, bind)
+  addForget(storage, bind)
   addSweep(storage, bind)
 }
 
@@ -31,21 +36,23 @@ function addCopy(storage: Command, bind: Bind): void {
     .requiredOption('--from <place>', PLACES)
     .requiredOption('--to <place>', PLACES)
     .option('--concurrency <n>', 'copies at a time', '4')
+    .option('--max-rate <MB/s>', 'copy no faster than this on average (1 MB is 10^6 bytes)')
     .option('--dry-run', 'only say what would be copied')
     .action(
-      bind(async ({ output, signal }, flags: { from: string; to: string; concurrency: string; dryRun?: boolean }) => {
+      bind(async ({ output, signal }, flags: CopyFlags) => {
         const concurrency = Number(flags.concurrency)
         if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 64) {
           throw usage('--concurrency takes a whole number from 1 to 64.')
         }
+        const bytesPerSecond = flags.maxRate === undefined ? undefined : Number(flags.maxRate) * 1e6
+        if (bytesPerSecond !== undefined && !(bytesPerSecond > 0)) throw usage('--max-rate takes MB/s above 0.')
         return await withContext(async ({ context, config }) => {
           const from = parsePlace(flags.from, config.storageBucket)
           const to = parsePlace(flags.to, config.storageBucket)
-          if (from.backend === to.backend && from.bucket === to.bucket)
-            throw usage('--from and --to are the same place.')
-          const missing = await listMissingCopies(context.pool, from, to)
-          const bytes = missing.reduce((sum, object) => sum + object.size, 0)
+          if (isSamePlace(from, to)) throw usage('--from and --to are the same place.')
           if (flags.dryRun) {
+            const missing = await listMissingCopies(context.pool, from, to)
+            const bytes = missing.reduce((sum, object) => sum + object.size, 0)
             output.result(
               { objects: missing.length, bytes, copied: 0 },
               () => `would copy ${missing.length} objects, ${formatBytes(bytes)}`,
@@ -54,26 +61,20 @@ function addCopy(storage: Command, bind: Bind): void {
           }
           await (await openStoreAt(config, to, { create: true })).probe()
           const progress = output.progress(`copying to ${flags.to}`)
-          for (let sent = 0; sent < missing.length && !signal.aborted; sent += BATCH) {
-            await sendCopies(context, context.pool, missing.slice(sent, sent + BATCH), to, LOW_PRIORITY)
-          }
-          let copied = 0
-          const { failed } = await runWorker(context, {
-            mode: 'drain',
-            queues: ['copy-object'],
+          const { failedAttempts, ...outcome } = await copyStore(context, {
+            from,
+            to,
             concurrency,
+            bytesPerSecond,
             signal,
-            onJob: ({ ok }) => {
-              if (ok) copied++
-              progress.update(`${copied} of ${missing.length}`, copied, missing.length)
-            },
+            onProgress: (copied, total) => progress.update(`${copied} of ${total}`, copied, total),
           })
           progress.end()
-          const left = (await listMissingCopies(context.pool, from, to)).length
-          output.result({ objects: missing.length, bytes, copied: missing.length - left, left }, () =>
+          const { objects, bytes, copied, left } = outcome
+          output.result(outcome, () =>
             left === 0
-              ? `copied ${missing.length} objects, ${formatBytes(bytes)}; every object of ${flags.from} is in ${flags.to}`
-              : `copied ${missing.length - left} objects, ${left} are left (${failed['copy-object'] ?? 0} attempts failed): run it again, or let the workers go on`,
+              ? `copied ${objects} objects, ${formatBytes(bytes)}; every object of ${flags.from} is in ${flags.to}`
+              : `copied ${copied} objects, ${left} are left (${failedAttempts} attempts failed): run it again, or let the workers go on`,
           )
           return left === 0 ? 0 : 1
         })
@@ -136,31 +137,75 @@ function addCutover(storage: Command, bind: Bind): void {
     )
 }
 
+function addForget(storage: Command, bind: Bind): void {
+  storage
+    .command('forget')
+    .description('stop reading a store whose objects are proved in STORAGE_DRIVER’s; what is there is left to sweep')
+    .requiredOption('--from <place>', PLACES)
+    .option('--dry-run', 'only say what would be forgotten')
+    .action(
+      bind(async ({ output }, flags: { from: string; dryRun?: boolean }) => {
+        return await withContext(async ({ context, config }) => {
+          const from = parsePlace(flags.from, config.storageBucket)
+          const { store, mirror } = context
+          if (isSamePlace(from, store)) throw usage(`${flags.from} is the STORAGE_DRIVER.`)
+          if (mirror && isSamePlace(from, mirror))
+            throw usage(`${flags.from} is the STORAGE_MIRROR; take that away first.`)
+          const dryRun = flags.dryRun === true
+          const outcome = await forgetReplicas(context.pool, from, store, { dryRun })
+          output.result({ ...outcome, dryRun }, () =>
+            [
+              `${dryRun ? 'would forget' : 'forgot'} ${outcome.objects} objects, ${formatBytes(outcome.bytes)}`,
+              ...(outcome.left > 0 ? [`kept ${outcome.left} that ${store.backend} has no proved copy of`] : []),
+              ...(dryRun
+                ? []
+                : [`\`coherence storage sweep --backend ${flags.from} --delete\` removes them from the store`]),
+            ].join('\n'),
+          )
+          return outcome.left === 0 ? 0 : 1
+        })
+      }),
+    )
+}
+
 function addSweep(storage: Command, bind: Bind): void {
   storage
     .command('sweep')
     .description(`find objects that no row names, older than ${ORPHAN_AGE_HOURS} h by the store’s own clock`)
+    .option('--backend <place>', `only ${PLACES}; if not given, the store and its mirror`)
     .option('--delete', 'remove them; without it nothing is removed')
     .action(
-      bind(async ({ output, signal }, flags: { delete?: boolean }) => {
-        await withContext(async ({ context }) => {
+      bind(async ({ output, signal }, flags: { backend?: string; delete?: boolean }) => {
+        await withContext(async ({ context, config }) => {
+          const asked = flags.backend === undefined ? undefined : parsePlace(flags.backend, config.storageBucket)
           const progress = output.progress('sweeping')
-          const outcome = await sweepOrphans(context, {
-            deletes: flags.delete === true,
-            signal,
-            onProgress: (objects) => progress.update(`${objects} objects`),
-          })
+          const outcomes: SweepOutcome[] = []
+          for (const place of asked ? [asked] : listSweptPlaces(context)) {
+            const name = formatPlace(place)
+            const onProgress = (objects: number) => progress.update(`${name}: ${objects} objects`)
+            outcomes.push(await sweepOrphans(context, place, { deletes: flags.delete === true, signal, onProgress }))
+          }
           progress.end()
-          output.result(outcome, () =>
-            [
-              ...outcome.orphans.map(({ key, size, modifiedAt }) => `${modifiedAt}  ${formatBytes(size)}  ${key}`),
-              `${outcome.objects} objects, ${outcome.orphans.length} orphans, ${outcome.deleted} removed` +
-                (outcome.orphans.length > 0 && !outcome.deletes ? ' (dry run; add --delete to remove them)' : ''),
-            ].join('\n'),
-          )
+          output.result({ places: outcomes }, () => outcomes.flatMap(describeSweep).join('\n'))
         })
       }),
     )
+}
+
+function describeSweep({ place, objects, orphans, deleted, deletes }: SweepOutcome): string[] {
+  return [
+    ...orphans.map(({ key, size, modifiedAt }) => `${modifiedAt}  ${formatBytes(size)}  ${key}`),
+    `${formatPlace(place)}: ${objects} objects, ${orphans.length} orphans, ${deleted} removed` +
+      (orphans.length > 0 && !deletes ? ' (dry run; add --delete to remove them)' : ''),
+  ]
+}
+
+function formatPlace({ backend, bucket }: StorePlace): string {
+  return `${backend}:${bucket}`
+}
+
+function isSamePlace(a: StorePlace, b: StorePlace): boolean {
+  return a.backend === b.backend && a.bucket === b.bucket
 }
 
 function parsePlace(text: string, defaultBucket: string): StorePlace {

@@ -51,6 +51,26 @@ describe('parseConfig', () => {
     expect(() => parseConfig({ DATABASE_URL, [name]: value })).toThrow(` (it is "${value}")`)
   })
 
+  test.each(['SUPABASE_SECRET_KEY', 'SUPABASE_SERVICE_KEY', 'SUPABASE_SERVICE_ROLE_KEY'])(
+    'takes the key as %s',
+    (name) => {
+      const config = parseConfig({
+        DATABASE_URL,
+        STORAGE_DRIVER: 'supabase',
+        SUPABASE_URL: 'https://abc.supabase.co',
+        [name]: 'sb_secret_x',
+      })
+      expect(config.supabase).toEqual({ url: 'https://abc.supabase.co', secretKey: 'sb_secret_x' })
+    },
+  )
+
+  test('a store needs its settings, and a mirror its own', () => {
+    expect(() => parseConfig({ DATABASE_URL, STORAGE_DRIVER: 'supabase', STORAGE_MIRROR: 'storj' })).toThrow(
+      /SUPABASE_URL is missing[^]*SUPABASE_SECRET_KEY is missing[^]*STORJ_ACCESS_KEY_ID[^]*STORJ_SECRET_ACCESS_KEY/,
+    )
+    expect(parseConfig({ DATABASE_URL, SUPABASE_URL: 'https://abc.supabase.co' }).supabase).toBeNull()
+  })
+
   test('reports all problems at once', () => {
     const wrong = { DATABASE_URL: 'localhost', RETENTION_DAYS: 'x', LOG_LEVEL: 'x' }
     expect(() => parseConfig(wrong)).toThrow(/DATABASE_URL[^]*RETENTION_DAYS[^]*LOG_LEVEL/)

@@ -1,10 +1,11 @@
 import { rm } from 'node:fs/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startStrictS3, type StrictS3 } from '../storage/strict-s3.ts'
+import { startStrictSupabase } from '../storage/strict-supabase.ts'
 import { makeSamples, openPipeline, type TestDevice, type TestPipeline } from '../harness/pipeline.ts'
 import { type Cli, createCli } from './run-cli.ts'
 
-/** One story: the tests follow each other. A system on the local disk moves to an S3 service while it runs. */
+/** One story: the tests follow each other. A system on the local disk moves to an S3 service while it runs, then to Supabase. */
 const START = Date.UTC(2026, 5, 1, 12)
 let pipeline: TestPipeline
 let server: StrictS3
@@ -36,13 +37,13 @@ afterAll(async () => {
 
 const switched = () => ({ ...storj, STORAGE_DRIVER: 'storj', STORAGE_BUCKET: server.state.bucket })
 
-async function analyze(): Promise<{ status: string; samples: number }> {
+async function analyze(env: Record<string, string> = switched()): Promise<{ status: string; samples: number }> {
   const { rows } = await pipeline.db.query<{ id: string }>(
     `insert into public.analysis_jobs (user_id, time_range_start, time_range_end, test_names)
      values ($1, '2026-06-01', '2026-06-02', '{frequency}') returning id`,
     [pipeline.userId],
   )
-  await cli.run(['work', '--drain', '--json'], { env: switched() })
+  await cli.run(['work', '--drain', '--json'], { env })
   const answer = await pipeline.db.query(
     `select j.status, (r.metrics #>> '{data,samples}')::int as samples
      from public.analysis_jobs j left join public.analysis_results r on r.job_id = j.id where j.id = $1`,
@@ -104,4 +105,49 @@ test('doctor makes a round trip, and names what is wrong with the keys', async (
   expect(missing.code).toBe(2)
   expect(missing.stderr).toContain('STORJ_ACCESS_KEY_ID is missing')
   expect(missing.stderr).toContain('STORJ_SECRET_ACCESS_KEY is missing')
+})
+
+test('on to Supabase, whose private bucket migrate makes; the old stores are forgotten and swept', async () => {
+  const supabase = await startStrictSupabase()
+  try {
+    supabase.state.bucketExists = false
+    supabase.state.isPublic = true
+    const there = { SUPABASE_URL: supabase.url, SUPABASE_SERVICE_KEY: supabase.state.secretKey }
+    const only = { ...there, STORAGE_DRIVER: 'supabase' }
+    const env = { ...storj, ...only }
+    const s3 = `storj:${server.state.bucket}`
+    expect((await cli.run(['migrate'], { env })).code).toBe(0)
+    expect(supabase.state).toMatchObject({ bucketExists: true, isPublic: false })
+    expect((await cli.run(['doctor'], { env })).stdout).toMatch(/ok +object store +supabase:entropy-chunks/)
+
+    const copied = await cli.run(['storage', 'copy', '--from', s3, '--to', 'supabase', '--max-rate', '50', '--json'], {
+      env,
+    })
+    expect(copied.json()).toMatchObject({ left: 0 })
+    const refused = await cli.run(['storage', 'forget', '--from', 'supabase'], { env })
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('is the STORAGE_DRIVER') })
+    const objects = server.bucket.objects.size
+    const dry = await cli.run(['storage', 'forget', '--from', s3, '--dry-run', '--json'], { env })
+    expect(dry.json()).toMatchObject({ objects, left: 0 })
+    for (const from of [s3, 'local']) {
+      const forgot = await cli.run(['storage', 'forget', '--from', from, '--json'], { env })
+      expect(forgot.json()).toMatchObject({ left: 0 })
+    }
+    expect(await analyze(only)).toEqual({ status: 'completed', samples: 40 })
+
+    const sweep = ['storage', 'sweep', '--backend', s3, '--delete', '--json']
+    expect((await cli.run(sweep, { env })).json().places).toMatchObject([{ objects, deleted: 0 }])
+    const aged = new Date(Date.now() - 73 * 3_600_000)
+    for (const [key, object] of server.bucket.objects) server.bucket.objects.set(key, { ...object, modifiedAt: aged })
+    const swept = await cli.run(sweep, { env })
+    expect(swept.json().places).toMatchObject([{ objects, deleted: objects }])
+    expect(server.bucket.objects.size).toBe(0)
+    expect(await analyze(only)).toEqual({ status: 'completed', samples: 40 })
+
+    const wrong = { ...only, SUPABASE_SERVICE_KEY: 'sb_publishable_abc' }
+    const refusedKey = await cli.run(['work', '--drain'], { env: wrong })
+    expect(refusedKey).toMatchObject({ code: 2, stderr: expect.stringMatching(/CONFIG_INVALID.*public one/) })
+  } finally {
+    await supabase.close()
+  }
 })

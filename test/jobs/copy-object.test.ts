@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { countUnprovedObjects, listMissingCopies } from '../../db/replicas.ts'
 import { openStoreAt } from '../../infra/stores.ts'
 import { sendCopies } from '../../jobs/copy-object.ts'
+import { copyStore } from '../../jobs/copy-store.ts'
 import { verifyStorage } from '../../jobs/verify-storage.ts'
 import type { StorePlace } from '../../pipeline/store-place.ts'
 import type { LocalStore } from '../../storage/local.ts'
@@ -109,6 +110,30 @@ describe('copying', () => {
     expect(await countUnprovedObjects(pipeline.db, THERE)).toBe(0)
     expect(await keysOf(there)).toEqual(await keysOf(pipeline.store))
     expect((await verifyStorage(pipeline.context, {})).bad).toEqual([])
+  })
+
+  it('keeps to a rate on average, also where one object is more than a second of it', async () => {
+    for (let n = 0; n < 3; n++) await store(5)
+    await pipeline.drain()
+    const sizes = (await listMissingCopies(pipeline.db, HERE, THERE)).map(({ size }) => size)
+    const bytesPerSecond = 4 * Math.max(...sizes)
+    const started = performance.now()
+    const options = { from: HERE, to: THERE, concurrency: 2, bytesPerSecond }
+    expect(await copyStore(pipeline.context, options)).toMatchObject({ objects: 6, copied: 6, left: 0 })
+    // The last one may be sent when all before it have had their time.
+    const before = sizes.slice(0, -1).reduce((sum, size) => sum + size, 0)
+    expect((performance.now() - started) / 1000).toBeGreaterThan(before / bytesPerSecond)
+  })
+
+  it('that is stopped leaves what is queued to others, and goes on when called again', async () => {
+    for (let n = 0; n < 3; n++) await store(5)
+    await pipeline.drain()
+    const stop = new AbortController()
+    const options = { from: HERE, to: THERE, concurrency: 1 }
+    const first = await copyStore(pipeline.context, { ...options, signal: stop.signal, onProgress: () => stop.abort() })
+    expect(first.left).toBeGreaterThan(0)
+    expect(first.copied).toBe(6 - first.left)
+    expect(await copyStore(pipeline.context, options)).toMatchObject({ objects: first.left, left: 0 })
   })
 
   it('never overwrites: other bytes under the key stop the copy and stay', async () => {

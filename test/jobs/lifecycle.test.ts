@@ -607,10 +607,10 @@ describe('sweeping', () => {
     await putObject('v1/2020/01/01/old.arrow', AGED)
     await putObject('v1/2020/01/01/young.arrow', new Date(Date.now() - 71 * 3_600_000))
     await putObject('elsewhere/old.arrow', AGED)
-    const dry = await sweepOrphans(pipeline.context, { deletes: false })
+    const dry = await sweepOrphans(pipeline.context, pipeline.store, { deletes: false })
     expect(dry).toMatchObject({ objects: 4, orphans: [{ key: 'v1/2020/01/01/old.arrow', size: 3 }], deleted: 0 })
     expect(await exists('v1/2020/01/01/old.arrow')).toBe(true)
-    const wet = await sweepOrphans(pipeline.context, { deletes: true })
+    const wet = await sweepOrphans(pipeline.context, pipeline.store, { deletes: true })
     expect(wet).toMatchObject({ deleted: 1 })
     expect(await exists('v1/2020/01/01/old.arrow')).toBe(false)
     expect(await exists('v1/2020/01/01/young.arrow')).toBe(true)
@@ -640,7 +640,10 @@ describe('sweeping', () => {
     for await (const { key } of pipeline.store.list('v1/')) keys.push(key)
     expect(keys).toHaveLength(1)
     await utimes(join(pipeline.store.root, keys[0]), AGED, AGED)
-    expect(await sweepOrphans(pipeline.context, { deletes: true })).toMatchObject({ orphans: [], deleted: 0 })
+    expect(await sweepOrphans(pipeline.context, pipeline.store, { deletes: true })).toMatchObject({
+      orphans: [],
+      deleted: 0,
+    })
     await (await planBackfill(pipeline.context, 'chunks', EVER)).send({})
     await pipeline.drain()
     expect(await expectEverySampleOnce(pipeline)).toEqual([])
