@@ -1,77 +1,35 @@
-import { randomBytes, randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { finished } from 'node:stream/promises'
 import { parseArgs } from 'node:util'
-import type { Pool } from 'pg'
-import { to as copyTo } from 'pg-copy-streams'
-import { SAMPLE_COLUMNS } from '../../db/copy-binary.ts'
-import { createDevice, createLocalUser } from '../../db/devices.ts'
-import { insertSamples, type NewSample, readChunkSamples } from '../../db/samples.ts'
-import { libraryVersion, openContext } from '../../infra/context.ts'
-import { createLogger } from '../../infra/logger.ts'
-import { formatTable } from '../../infra/output.ts'
-import { startStack } from '../../infra/stack.ts'
-import type { JobContext } from '../../jobs/context.ts'
-import { packOnce } from '../../jobs/pack.ts'
-import { runWorker } from '../../jobs/work.ts'
-import { encodeChunk } from '../../pipeline/chunk-format.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
+import { benchPack } from './pack.ts'
+import { benchStores } from './stores.ts'
 
-const HELP = `npm run bench -- [--quick] [--json]
+const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = { pack: benchPack, stores: benchStores }
 
-How fast samples become chunks: claim → begin → read → encode → hash and put → mark, by the jobs themselves and one worker,
-on an embedded Postgres with fsync on and a store on disk; as a ratio to COPY … (FORMAT binary) of the same rows, read and
-thrown away a moment before. Median, lowest and highest of the rounds. Every round loads fresh rows into an emptied table.
+const HELP = `npm run bench -- [group …] [--quick] [--json]
 
-  --quick   2 rounds of a quarter of the rows, instead of 5
+Median, lowest and highest of several rounds. Compare ratios, whose two sides are measured side by side; rates are the machine's.
+
+  pack      samples to chunks, as a ratio to a binary COPY of the same rows
+  stores    put and get of a 32 MiB object per driver, as a ratio to the same bytes through a bare call to the same server: a disk and
+            strict stand-ins of S3 and Supabase on this machine, or real ones that S3_TEST_* or SUPABASE_TEST_* name
+
+  --quick   fewer rounds and less data
   --json    a list of {name, figure, unit, goal, goal_met, ratio_to, spread} on stdout
 `
-
-interface Size {
-  readonly bytes: number
-  readonly rows: number
-  /** What the ratio to COPY should be. */
-  readonly goal: number | null
-}
-
-const SIZES: readonly Size[] = [
-  { bytes: 32, rows: 200_000, goal: null },
-  { bytes: 256, rows: 200_000, goal: 0.3 },
-  { bytes: 4096, rows: 20_000, goal: 0.5 },
-]
-const DEVICES = 8
-const BATCH_BYTES = 4 * 1024 ** 2
-
-/** `rest`: looking for due rows, fetching and sending jobs, begin. */
-const STEPS = ['claim', 'read', 'encode', 'hash and put', 'mark', 'rest'] as const
-
-/** Seconds of one round. */
-interface Round {
-  readonly copy: number
-  readonly pack: number
-  readonly steps: Record<(typeof STEPS)[number], number>
-}
-
-interface Line {
-  readonly name: string
-  readonly figure: number
-  readonly unit: string
-  readonly goal: number | null
-  readonly goal_met: boolean | null
-  readonly ratio_to: string | null
-  /** Lowest and highest of the rounds. */
-  readonly spread: readonly [number, number]
-}
 
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: string[]): Promise<number> {
   let flags: { quick?: boolean; json?: boolean; help?: boolean }
+  let names: string[]
   try {
     const boolean = { type: 'boolean' } as const
-    flags = parseArgs({ args, options: { quick: boolean, json: boolean, help: { ...boolean, short: 'h' } } }).values
+    const options = { quick: boolean, json: boolean, help: { ...boolean, short: 'h' } }
+    const parsed = parseArgs({ args, options, allowPositionals: true })
+    flags = parsed.values
+    names = parsed.positionals.length > 0 ? parsed.positionals : Object.keys(GROUPS)
+    const unknown = names.find((name) => !Object.hasOwn(GROUPS, name))
+    if (unknown !== undefined) throw new Error(`there is no group ${unknown}`)
   } catch (error) {
     process.stderr.write(`${(error as Error).message}\n\n${HELP}`)
     return 2
@@ -83,213 +41,20 @@ async function main(args: string[]): Promise<number> {
   const stop = new AbortController()
   // Stays in place: the second Ctrl-C of an impatient hand must not leave the server's files behind.
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort())
-  const sizes = flags.quick ? SIZES.map((size) => ({ ...size, rows: size.rows / 4 })) : SIZES
+  const lines: Line[] = []
   try {
-    const results = await measure(sizes, flags.quick ? 2 : 5, stop.signal)
-    process.stdout.write(flags.json ? `${JSON.stringify(results.flatMap(toLines))}\n` : report(results))
-    return 0
+    for (const name of names) {
+      const measured = await GROUPS[name]({ quick: flags.quick ?? false, signal: stop.signal })
+      showProgress('')
+      lines.push(...measured.lines)
+      if (!flags.json)
+        process.stdout.write([formatLines(measured.lines), measured.more, ''].filter(Boolean).join('\n') + '\n')
+    }
   } catch (error) {
     if (!stop.signal.aborted) throw error
     process.stderr.write('\nstopped\n')
     return 130
   }
-}
-
-type Result = readonly [Size, readonly Round[]]
-
-/** Runs all rounds on a server and a store of its own, and removes both. */
-async function measure(sizes: readonly Size[], rounds: number, signal: AbortSignal): Promise<Result[]> {
-  const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
-  try {
-    // Kept data means a durable server: fsync, full pages, synchronous commit.
-    const stack = await startStack({
-      databaseDirectory: join(directory, 'postgres'),
-      storageDirectory: join(directory, 'storage'),
-      persistent: true,
-    })
-    try {
-      const marks: Mark[] = []
-      const { context, close } = await openContext(stack.config, createLogger('error'), {
-        checkpoint: (step) => void marks.push([step, performance.now()]),
-      })
-      try {
-        const results: Result[] = []
-        for (const size of sizes) {
-          const measured: Round[] = []
-          for (let round = 0; round < rounds; round++) {
-            progress(`${size.bytes} B: round ${round + 1} of ${rounds}`)
-            await load(context.pool, size, signal)
-            measured.push(await measureRound(context, marks, signal))
-          }
-          results.push([size, measured])
-        }
-        progress('')
-        return results
-      } finally {
-        await close()
-      }
-    } finally {
-      await stack.stop()
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true })
-  }
-}
-
-/** A line that the next one replaces; nothing in a pipe. */
-function progress(line: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r${line.padEnd(30)}\r`)
-}
-
-/** Fresh rows in an emptied table. Rows that were claimed and released would leave their dead versions to be read past. */
-async function load(pool: Pool, { bytes, rows }: Size, signal: AbortSignal): Promise<void> {
-  await pool.query('truncate public.entropy_samples')
-  await pool.query('delete from public.storj_chunks')
-  await pool.query('delete from public.devices')
-  const userId = await createLocalUser(pool, 'bench@localhost')
-  const device = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
-  const devices: Awaited<ReturnType<typeof createDevice>>[] = []
-  for (let n = 0; n < DEVICES; n++) devices.push(await createDevice(pool, { ...device, name: `bench ${n}` }))
-  const midnight = Math.floor(Date.now() / 86_400_000) * 86_400_000
-  const batch = Math.min(4096, BATCH_BYTES / bytes)
-  for (let first = 0; first < rows; first += batch) {
-    signal.throwIfAborted()
-    const samples = Array.from({ length: Math.min(batch, rows - first) }, (_, i): NewSample => {
-      const second = Math.floor((first + i) / DEVICES)
-      return {
-        ...devices[(first + i) % DEVICES],
-        timestamp: new Date(midnight + second * 1000),
-        sequence: BigInt(second),
-        data: randomBytes(bytes),
-      }
-    })
-    await insertSamples(pool, samples)
-  }
-  // As autovacuum would have by then; it also reads every page once, so that COPY need not be the first.
-  await pool.query('vacuum analyze public.entropy_samples')
-}
-
-async function measureRound(context: JobContext, marks: Mark[], signal: AbortSignal): Promise<Round> {
-  const copy = Math.min(await timeCopy(context.pool, signal), await timeCopy(context.pool, signal))
-  signal.throwIfAborted()
-  marks.length = 0
-  const started = performance.now()
-  while (await packOnce(context, true)) signal.throwIfAborted()
-  await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], concurrency: 1, signal })
-  const pack = (performance.now() - started) / 1000
-  signal.throwIfAborted()
-  await assertPacked(context.pool)
-  await context.pool.query(`delete from pgboss.job where name = 'test-chunk'`)
-
-  // No checkpoint divides read, encode and hash: the latter two are done once more and their time taken off.
-  const { encode, hash } = await timeEncode(context.pool)
-  const claim = between(marks, 'claim', 'claim: after commit')
-  const read = between(marks, 'begin', 'put') - encode - hash
-  const put = between(marks, 'put', 'put: done')
-  const mark = between(marks, 'put: done', 'mark: after commit')
-  const rest = pack - claim - read - encode - hash - put - mark
-  return { copy, pack, steps: { claim, read, encode, 'hash and put': hash + put, mark, rest } }
-}
-
-/** Seconds of a binary COPY of all rows, read and thrown away: what the database can give at best. */
-async function timeCopy(pool: Pool, signal: AbortSignal): Promise<number> {
-  signal.throwIfAborted()
-  const client = await pool.connect()
-  try {
-    const started = performance.now()
-    const query = `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples) to stdout (format binary)`
-    await finished(client.query(copyTo(query)).resume())
-    return (performance.now() - started) / 1000
-  } finally {
-    client.release()
-  }
-}
-
-/** A round that left something out would look fast. */
-async function assertPacked(pool: Pool): Promise<void> {
-  const { rows } = await pool.query<{ open: number }>(
-    `select count(*)::int as open from public.entropy_samples s left join public.storj_chunks c on c.id = s.storj_chunk_id
-     where c.status is distinct from 'uploaded'`,
-  )
-  if (rows[0].open > 0) throw new Error(`${rows[0].open} rows were not packed`)
-}
-
-/** Seconds of encoding and of hashing all chunks, one after the other as the jobs do it. */
-async function timeEncode(pool: Pool): Promise<{ encode: number; hash: number }> {
-  const { rows: chunks } = await pool.query<{ id: string; from: string; to: string; rows: number; bytes: number }>(
-    `select id, to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
-            sample_count as rows, byte_count::float8 as bytes from public.storj_chunks`,
-  )
-  let encode = 0
-  let hash = 0
-  for (const chunk of chunks) {
-    const samples = await readChunkSamples(pool, chunk.id, chunk)
-    const started = performance.now()
-    const file = encodeChunk(samples, { chunkId: chunk.id, libraryVersion: libraryVersion() })
-    const encoded = performance.now()
-    sha256Hex(file)
-    encode += (encoded - started) / 1000
-    hash += (performance.now() - encoded) / 1000
-  }
-  return { encode, hash }
-}
-
-/** A checkpoint of a chunk's life, and when it was passed. */
-type Mark = readonly [step: string, at: number]
-
-/** Seconds from one checkpoint to the other, over all chunks. */
-function between(marks: readonly Mark[], from: string, to: string): number {
-  const sum = (wanted: string) => marks.reduce((total, [step, at]) => (step === wanted ? total + at : total), 0)
-  return (sum(to) - sum(from)) / 1000
-}
-
-function toLines([{ bytes, rows, goal }, rounds]: Result): Line[] {
-  const line = (what: string, unit: string, of: (round: Round) => number, extra: Partial<Line> = {}): Line => {
-    const values = rounds.map(of)
-    const spread = [Math.min(...values), Math.max(...values)] as const
-    const name = `${what}, ${bytes} B`
-    return { name, figure: median(values), unit, goal: null, goal_met: null, ratio_to: null, spread, ...extra }
-  }
-  const ratio = line('pack to COPY', 'ratio', ({ copy, pack }) => copy / pack, { ratio_to: `COPY, ${bytes} B` })
-  return [
-    line('COPY', 'rows/s', ({ copy }) => rows / copy),
-    line('pack', 'rows/s', ({ pack }) => rows / pack),
-    line('pack payload', 'MB/s', ({ pack }) => (rows * bytes) / pack / 1e6),
-    { ...ratio, goal, goal_met: goal === null ? null : ratio.figure >= goal },
-    ...STEPS.map((step) => line(step, 'us/row', ({ steps }) => (1e6 * steps[step]) / rows)),
-  ]
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
-}
-
-/** Both tables for people: the figures, and where the time of a row goes. */
-function report(results: readonly Result[]): string {
-  const lines = results.flatMap(toLines)
-  const figures = lines.filter((line) => line.unit !== 'us/row')
-  const goal = (line: Line) => (line.goal === null ? '' : `>= ${line.goal} ${line.goal_met ? 'met' : 'missed'}`)
-  const rows = figures.map((line) => [
-    line.name,
-    line.unit,
-    ...[line.spread[0], line.figure, line.spread[1]].map(formatFigure),
-    goal(line),
-  ])
-  const steps = results.map(([size, rounds]) => {
-    const perRow = STEPS.map((step) => median(rounds.map((round) => (1e6 * round.steps[step]) / size.rows)))
-    const total = perRow.reduce((sum, one) => sum + one, 0)
-    return [`${size.bytes} B`, ...perRow.map((one) => `${one.toFixed(2)}  ${Math.round((100 * one) / total)} %`)]
-  })
-  return [
-    formatTable(['', '', 'lowest', 'median', 'highest', 'goal'], rows, 'llrrrl'),
-    '',
-    'Microseconds a row and share of the time:',
-    formatTable(['samples', ...STEPS], steps, `l${'r'.repeat(STEPS.length)}`),
-    '',
-  ].join('\n')
-}
-
-function formatFigure(value: number): string {
-  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(2)
+  if (flags.json) process.stdout.write(`${JSON.stringify(lines)}\n`)
+  return 0
 }

@@ -1,0 +1,65 @@
+import { formatTable } from '../../infra/output.ts'
+
+/** One figure of a benchmark, as `--json` gives it. */
+export interface Line {
+  readonly name: string
+  /** Median of the rounds. */
+  readonly figure: number
+  readonly unit: string
+  readonly goal: number | null
+  readonly goal_met: boolean | null
+  readonly ratio_to: string | null
+  /** Lowest and highest of the rounds. */
+  readonly spread: readonly [number, number]
+}
+
+/** What a group of benchmarks measured: its figures, and what people are shown beside their table. */
+export interface Measured {
+  readonly lines: readonly Line[]
+  readonly more?: string
+}
+
+export interface BenchOptions {
+  /** Fewer rounds, smaller data. */
+  readonly quick: boolean
+  readonly signal: AbortSignal
+}
+
+/** A figure of several rounds. With a goal, it is one to reach or pass. */
+export function toLine(
+  name: string,
+  unit: string,
+  values: readonly number[],
+  extra: { goal?: number | null; ratio_to?: string } = {},
+): Line {
+  const figure = median(values)
+  const { goal = null, ratio_to = null } = extra
+  const spread = [Math.min(...values), Math.max(...values)] as const
+  return { name, figure, unit, goal, goal_met: goal === null ? null : figure >= goal, ratio_to, spread }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.ceil((sorted.length - 1) / 2)]) / 2
+}
+
+/** A line that the next one replaces; nothing in a pipe. */
+export function showProgress(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${line.padEnd(40)}\r`)
+}
+
+/** The figures as a table for people. */
+export function formatLines(lines: readonly Line[]): string {
+  const goal = (line: Line) => (line.goal === null ? '' : `>= ${line.goal} ${line.goal_met ? 'met' : 'missed'}`)
+  const rows = lines.map((line) => [
+    line.name,
+    line.unit,
+    ...[line.spread[0], line.figure, line.spread[1]].map(formatFigure),
+    goal(line),
+  ])
+  return formatTable(['', '', 'lowest', 'median', 'highest', 'goal'], rows, 'llrrrl')
+}
+
+function formatFigure(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(2)
+}
