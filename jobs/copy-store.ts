@@ -66,7 +66,8 @@ async function sendPaced(
 ): Promise<void> {
   const started = performance.now()
   let bytes = 0
-  for (let at = 0; at < missing.length && !signal?.aborted;) {
+  for (let at = 0; at < missing.length;) {
+    if (signal?.aborted) return
     const elapsed = (performance.now() - started) / 1000
     const begun = at
     while (at < missing.length && at - begun < BATCH && bytes / bytesPerSecond <= elapsed) bytes += missing[at++].size

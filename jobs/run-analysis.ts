@@ -15,23 +15,47 @@ import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import { mergeSamples, selectSamples } from '../pipeline/merge-samples.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
 import { segmentByDevice } from '../pipeline/segments.ts'
+import { secondLevelRows } from '../pipeline/second-level.ts'
+import { cutSegments } from '../pipeline/sequences.ts'
+import { totalBytes, type TestParams, type TestResult } from '../pipeline/tests/definition.ts'
 import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
 import { completeJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { readReplica } from './read-object.ts'
+import { type TestPool, type TestTask, withTestPool } from './test-pool.ts'
 
 /** Payload of one device that an analysis holds in memory at most. */
 export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
 
-/** Parameters by test name, each a subset of that test's defaults. Made from the registry, so it cannot fall behind it. */
-const PARAMETERS = z.strictObject(
-  Object.fromEntries(
+/** More sequences than this say nothing more. */
+const MOST_SEQUENCES = 100_000
+
+/**
+ * Parameters by test name, each a subset of that test's defaults (made from the registry, so it cannot fall behind it); and
+ * `sequences`, which cuts the data and asks for second-level tests over the parts.
+ */
+const PARAMETERS = z.strictObject({
+  ...Object.fromEntries(
     TESTS.map((test) => [
       test.name,
       z.record(z.string(), z.union([z.number(), z.string(), z.array(z.number())])).optional(),
     ]),
   ),
-)
+  sequences: z
+    .strictObject({
+      length_bits: z
+        .int()
+        .min(128)
+        .max(2 ** 31)
+        .multipleOf(8),
+    })
+    .optional(),
+})
+
+interface Parameters {
+  readonly byTest: Record<string, TestParams>
+  readonly sequenceBytes: number | null
+}
 
 /**
  * Answers one row of analysis_jobs. Every sample of the range counts once: those of uploaded chunks are read from where
@@ -67,7 +91,7 @@ function invalid(message: string): CoherenceError {
   return new CoherenceError('ANALYSIS_INVALID', message)
 }
 
-function validate(request: AnalysisJob): z.output<typeof PARAMETERS> {
+function validate(request: AnalysisJob): Parameters {
   if (request.testNames.length === 0) {
     throw invalid(`test_names is empty. Name one or more of: ${testNames.join(', ')}.`)
   }
@@ -86,13 +110,15 @@ function validate(request: AnalysisJob): z.output<typeof PARAMETERS> {
       `parameters is an object of test names, each with that test's parameters: ${z.prettifyError(parsed.error)}`,
     )
   }
+  const { sequences, ...rest } = parsed.data
+  const byTest = withoutUndefined(rest as Record<string, TestParams | undefined>)
   try {
     // On no data every test answers "insufficient"; a parameter that does not exist or is out of range throws.
-    runTests(request.testNames, [], { params: withoutUndefined(parsed.data) })
+    runTests(request.testNames, [], { params: byTest })
   } catch (error) {
     throw invalid(`parameters: ${(error as Error).message}.`)
   }
-  return parsed.data
+  return { byTest, sequenceBytes: sequences === undefined ? null : sequences.length_bits / 8 }
 }
 
 /** What the row asks for, cut down to what its user owns; an admin may ask for every device. */
@@ -113,23 +139,66 @@ async function analyzeDevice(
   job: ActiveJob<'run-analysis'>,
   request: AnalysisJob,
   deviceId: string,
-  parameters: z.output<typeof PARAMETERS>,
+  { byTest, sequenceBytes }: Parameters,
 ): Promise<AnalysisResult[]> {
   const samples = await collectSamples(context, job, request, deviceId)
   const [device] = segmentByDevice(samples)
-  const segments = device?.segments ?? []
-  const results = runTests(
-    request.testNames,
-    segments.map((segment) => segment.bytes),
-    { params: withoutUndefined(parameters) },
-  )
-  const { segments: _segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
-  return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
-    testName: test,
-    deviceId,
-    summary: { status, ...(reason === undefined ? {} : { reason }), p_values, statistic },
-    metrics: { params, ...metrics, data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION },
-  }))
+  const { segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
+  const tests = request.testNames.map((name) => ({ name, params: byTest[name] ?? {} }))
+  const bytes = segments.map((segment) => segment.bytes)
+  const about = { data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION }
+  return await withTestPool(1, job.signal, async (pool) => {
+    if (sequenceBytes !== null) {
+      const found = await testSequences(pool, bytes, sequenceBytes, tests)
+      return found.map((one) => ({ ...one, deviceId, metrics: { ...one.metrics, ...about } }))
+    }
+    const results = await runTask(pool, bytes, tests)
+    return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
+      testName: test,
+      deviceId,
+      summary: { status, ...(reason === undefined ? {} : { reason }), p_values, statistic },
+      metrics: { params, ...metrics, ...about },
+    }))
+  })
+}
+
+/** Below this many bytes a thread takes longer to start than the tests take. */
+const WORTH_A_THREAD = 256 * 1024
+
+async function runTask(
+  pool: TestPool,
+  segments: readonly Uint8Array[],
+  tests: TestTask['tests'],
+): Promise<TestResult[]> {
+  if (totalBytes(segments) >= WORTH_A_THREAD) return await pool.run({ segments, tests })
+  return tests.flatMap(({ name, params }) => runTests([name], segments, { params: { [name]: params } }))
+}
+
+/** Every test on each sequence, and what the sequences say together: a row for each test. */
+async function testSequences(
+  pool: TestPool,
+  segments: readonly Uint8Array[],
+  sequenceBytes: number,
+  tests: TestTask['tests'],
+): Promise<Omit<AnalysisResult, 'deviceId'>[]> {
+  const { sequences, leftOut } = cutSegments(segments, sequenceBytes)
+  if (sequences.length > MOST_SEQUENCES) {
+    throw invalid(
+      `The data make ${sequences.length} sequences of ${8 * sequenceBytes} bits; ${MOST_SEQUENCES} are the most.`,
+    )
+  }
+  const results: TestResult[] = []
+  for (const sequence of sequences) {
+    // A copy: of a view the thread would be given all the memory behind it.
+    results.push(...(await runTask(pool, [sequence.slice()], tests)))
+  }
+  const facts = { sequences: sequences.length, length_bits: 8 * sequenceBytes, left_out_bytes: leftOut }
+  return tests.map(({ name, params }) => {
+    const rows = secondLevelRows(results.filter(({ test }) => test === name))
+    const reason = `no unbroken sequence of ${8 * sequenceBytes} bits`
+    const status = sequences.length === 0 ? { status: 'insufficient', reason } : { status: 'ok' }
+    return { testName: name, summary: { ...status, ...facts, second_level: rows }, metrics: { params } }
+  })
 }
 
 async function collectSamples(

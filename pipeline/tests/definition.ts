@@ -18,7 +18,8 @@ export interface TestResult {
 }
 
 /** The batteries: what runs on every chunk, and those of the standards and tools whose names they bear. */
-export type TestSuite = 'chunk' | 'sp800_22' | 'sp800_90b' | 'sp800_90b_iid' | 'ent' | 'fips_140_2'
+export const SUITES = ['chunk', 'sp800-22', 'sp800-90b', 'sp800-90b-iid', 'ent', 'fips140-2'] as const
+export type TestSuite = (typeof SUITES)[number]
 
 /**
  * One test. `run` takes the byte segments of one device: bits are contiguous within a segment and unknown between two;
@@ -31,12 +32,22 @@ export interface TestDefinition {
   /** One line of plain text. */
   readonly formula: string
   readonly source: string
+  /** Where the numbers part from a well-known program's, and why. */
+  readonly notes?: string
   /** Fewest bits, over all segments, for the default parameters. */
   readonly minimumBits: number
   readonly defaults: TestParams
   /** The batteries it belongs to, and the parameters it has there, over the defaults. */
   readonly suites: Readonly<Partial<Record<TestSuite, TestParams>>>
   run(segments: readonly Uint8Array[], params: TestParams): TestResult
+  /** For tests that need no more memory for more data: the same result as `run` on all bytes as one segment. */
+  readonly open?: (params: TestParams) => TestStream
+}
+
+/** A test that takes a contiguous input piece by piece. */
+export interface TestStream {
+  add(bytes: Uint8Array): void
+  finish(): TestResult
 }
 
 /** What a test has to say of itself in its result. */

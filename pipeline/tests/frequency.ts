@@ -22,7 +22,7 @@ export const frequency: TestDefinition = {
   source: 'SP 800-22 rev 1a, 2.1',
   minimumBits: MINIMUM_BITS,
   defaults: {},
-  suites: { chunk: {} },
+  suites: { chunk: {}, 'sp800-22': {} },
   run(segments, params) {
     const n = 8 * totalBytes(segments)
     if (n < MINIMUM_BITS) return insufficientResult(frequency, params, MINIMUM_BITS, n)

@@ -1,11 +1,10 @@
+import { estimateMostCommonValue } from '../sp800-90b/most-common-value.ts'
 import { binomialUpper } from '../special.ts'
 import { byteHistogram } from './byte-histogram.ts'
 import { insufficientResult, okResult, type TestDefinition, totalBytes } from './definition.ts'
 
 /** The bound divides by N - 1. */
 const MINIMUM_BITS = 16
-/** Upper 0.5 % point of the normal distribution; SP 800-90B prints 2.576, its reference tool computes with this. */
-const Z_995 = 2.5758293035489008
 
 /**
  * Min-entropy per byte from the most common value, with the upper end of the 99 % interval of its probability.
@@ -27,12 +26,11 @@ export const mostCommonValue: TestDefinition = {
     if (8 * bytes < MINIMUM_BITS) return insufficientResult(mostCommonValue, params, MINIMUM_BITS, 8 * bytes)
     const histogram = byteHistogram(segments)
     const max = histogram.reduce((largest, count) => Math.max(largest, count), 0)
-    const q = max / bytes
-    const upper = Math.min(1, q + Z_995 * Math.sqrt((q * (1 - q)) / (bytes - 1)))
+    const estimate = estimateMostCommonValue(max, bytes)
     return okResult(mostCommonValue, params, {
       p_values: [Math.min(1, 256 * binomialUpper(bytes, max, 1 / 256))],
-      statistic: Math.log2(1 / upper),
-      metrics: { n_bytes: bytes, max_count: max, mode: histogram.indexOf(max), p_upper_bound: upper },
+      statistic: estimate.min_entropy,
+      metrics: { n_bytes: bytes, max_count: max, mode: histogram.indexOf(max), p_upper_bound: estimate.details.p_u },
     })
   },
 }

@@ -1,26 +1,52 @@
+import { approximateEntropy } from './approximate-entropy.ts'
 import { autocorrelation } from './autocorrelation.ts'
+import { rank } from './rank.ts'
+import { blockFrequency } from './block-frequency.ts'
 import { byteChiSquare } from './byte-chi-square.ts'
+import { cumulativeSums } from './cumulative-sums.ts'
 import type { TestDefinition, TestParams, TestResult, TestSuite } from './definition.ts'
 import { frequency } from './frequency.ts'
+import { linearComplexityTest } from './linear-complexity.ts'
+import { longestRun } from './longest-run.ts'
 import { mostCommonValue } from './most-common-value.ts'
+import { nonOverlappingTemplate } from './non-overlapping-template.ts'
+import { overlappingTemplate } from './overlapping-template.ts'
+import { randomExcursionsVariant } from './random-excursions-variant.ts'
+import { randomExcursions } from './random-excursions.ts'
 import { runs } from './runs.ts'
 import { serial } from './serial.ts'
 import { shannonEntropy } from './shannon-entropy.ts'
+import { sp80090bNonIid } from './sp800-90b.ts'
+import { dft } from './dft.ts'
+import { universal } from './universal.ts'
 
 /** Stored beside every result. Raise it whenever a change can alter a number or a status. */
-export const BATTERY_VERSION = '1'
+export const BATTERY_VERSION = '2'
 
 /**
  * Every randomness test, in the order of reports. Documentation, CLI help and the schema of test names come from here.
  */
 export const TESTS: readonly TestDefinition[] = [
   frequency,
+  blockFrequency,
+  cumulativeSums,
   runs,
+  longestRun,
+  rank,
+  dft,
+  nonOverlappingTemplate,
+  overlappingTemplate,
+  universal,
+  approximateEntropy,
+  randomExcursions,
+  randomExcursionsVariant,
   serial,
+  linearComplexityTest,
   autocorrelation,
   byteChiSquare,
   shannonEntropy,
   mostCommonValue,
+  sp80090bNonIid,
 ]
 
 /** The names of TESTS, in the same order. */

@@ -44,7 +44,7 @@ export const runs: TestDefinition = {
   source: 'SP 800-22 rev 1a, 2.3; breaks between segments: own derivation',
   minimumBits: MINIMUM_BITS,
   defaults: {},
-  suites: { chunk: {} },
+  suites: { chunk: {}, 'sp800-22': {} },
   run(segments, params) {
     const n = 8 * totalBytes(segments)
     if (n < MINIMUM_BITS) return insufficientResult(runs, params, MINIMUM_BITS, n)

@@ -1,4 +1,4 @@
-import { addCircularPatterns, countCircularPairs } from '../bits.ts'
+import { addCircularPatterns, countCircularPairs, foldPatterns } from '../bits.ts'
 import { igamc } from '../special.ts'
 import { insufficientResult, integerParam, okResult, type TestDefinition, totalBytes } from './definition.ts'
 
@@ -24,11 +24,6 @@ export function serialStatistic(counts: ArrayLike<number>): { delta1: number; de
   return { delta1, delta2, p: [igamc(2 ** (m - 2), delta1 / 2), igamc(2 ** (m - 3), delta2 / 2)] }
 }
 
-/** Counts of the patterns one bit shorter: on a circle every (m-1)-bit pattern is followed by a 0 or by a 1. */
-function foldPatterns(counts: ArrayLike<number>): Float64Array {
-  return Float64Array.from({ length: counts.length / 2 }, (_, pattern) => counts[2 * pattern] + counts[2 * pattern + 1])
-}
-
 /** psi^2 = (2^m / n) sum (count - n / 2^m)^2: the standard's (2^m / n) sum count^2 - n without its cancellation. */
 function psiSquared(counts: ArrayLike<number>): number {
   let n = 0
@@ -40,17 +35,21 @@ function psiSquared(counts: ArrayLike<number>): number {
 }
 
 /**
- * Counts of the m-bit patterns over all segments, each segment closed to a circle of its own. The pooled counts then
- * have the means and covariances of one circle of all the bits, provided no segment is so short that two patterns
- * overlap at both ends; shorter ones than 2m - 1 bits must be left out.
+ * Counts of the m-bit patterns (2^m of them) over all segments, each closed to a circle of its own. The pooled counts
+ * then have the means and covariances of one circle of all the bits, provided no segment is so short that two patterns
+ * overlap at both ends: those under 2m - 1 bits are left out, and `used` lists the others.
  */
-function pooledPatterns(segments: readonly Uint8Array[], m: number): Uint32Array {
+export function circularPatterns(
+  segments: readonly Uint8Array[],
+  m: number,
+): { counts: Uint32Array; used: Uint8Array[] } {
+  const used = segments.filter((segment) => 8 * segment.length >= 2 * m - 1)
   const counts = new Uint32Array(1 << m)
-  for (const segment of segments) {
+  for (const segment of used) {
     if (m === 2) countCircularPairs(segment).forEach((count, pattern) => (counts[pattern] += count))
     else addCircularPatterns(segment, m, counts)
   }
-  return counts
+  return { counts, used }
 }
 
 /**
@@ -65,13 +64,13 @@ export const serial: TestDefinition = {
   source: 'SP 800-22 rev 1a, 2.11',
   minimumBits: minimumBitsFor(DEFAULT_M),
   defaults: { m: DEFAULT_M },
-  suites: { chunk: {} },
+  suites: { chunk: {}, 'sp800-22': { m: 16 } },
   run(segments, params) {
     const m = integerParam(params, 'm', 2, 16)
-    const used = segments.filter((segment) => 8 * segment.length >= 2 * m - 1)
+    const { counts, used } = circularPatterns(segments, m)
     const n = 8 * totalBytes(used)
     if (n < minimumBitsFor(m)) return insufficientResult(serial, params, minimumBitsFor(m), n)
-    const found = serialStatistic(pooledPatterns(used, m))
+    const found = serialStatistic(counts)
     return okResult(serial, params, {
       p_values: found.p,
       statistic: found.delta1,

@@ -19,8 +19,20 @@ const PROMISED: Record<string, string[]> = {
   'backfill slices': ['--from <time>', '--to <time>', '--device <id>', '--dry-run'],
   'backfill coherence': ['--from <time>', '--to <time>', '--device <id>', '--dry-run'],
   'backfill redrive': ['--dry-run'],
-  'storage sweep': ['--delete'],
-  analyze: ['--suite <name>'],
+  'storage sweep': ['--backend <place>', '--delete'],
+  'storage copy': ['--from <place>', '--to <place>', '--concurrency <n>', '--max-rate <MB/s>', '--dry-run'],
+  'storage verify': ['--backend <place>', '--sample <p>'],
+  'storage cutover': ['--to <place>'],
+  'storage forget': ['--from <place>', '--dry-run'],
+  analyze: [
+    '--suite <name>',
+    '--tests <names>',
+    '--variant <name>',
+    '--param <test.name=value>',
+    '--sequences <n>',
+    '--length <bits>',
+    '--threads <n>',
+  ],
 }
 
 /** An older Node.js on this machine, if there is one. */
@@ -105,7 +117,11 @@ describe('wrong usage', () => {
     ['a device that is no uuid', ['ingest', '--device', 'pi-1'], /--device takes a uuid, not "pi-1"/],
     ['a time that is none', ['backfill', 'tests', '--from', 'noon', '--to', '2026-01-01'], /--from is no time: "noon"/],
     ['times the wrong way round', ['backfill', 'tests', '--from', '2026-02-01', '--to', '2026-01-01'], /before --to/],
-    ['an unknown suite', ['analyze', 'x', '--suite', 'nosuch'], /no suite is named "nosuch"; there is/],
+    [
+      'an unknown suite',
+      ['analyze', 'x', '--suite', 'nosuch'],
+      /no suite is named "nosuch"; there are: chunk, sp800-22/,
+    ],
   ]
 
   test.concurrent.each(wrong)('%s is said on stderr with exit code 2', async (_what, args, said) => {

@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { NewSample } from '../../db/samples.ts'
 import { ensurePartitionOf } from '../../db/partitions.ts'
+import type { ActiveJob } from '../../jobs/context.ts'
 import { runPrune } from '../../jobs/prune.ts'
+import { runAnalysis } from '../../jobs/run-analysis.ts'
+import { secondLevelRows } from '../../pipeline/second-level.ts'
 import { runTests, testNames } from '../../pipeline/tests/registry.ts'
 import { createLocalUser } from '../../db/devices.ts'
 import { makeSamples, openPipeline, type TestDevice, type TestPipeline } from '../harness/pipeline.ts'
@@ -129,6 +132,52 @@ describe('an analysis reads each sample exactly once', () => {
   })
 })
 
+describe('an analysis over sequences', () => {
+  it('cuts the unbroken parts, tests each, and says what they say together', async () => {
+    const [device] = await pipeline.addDevices(1)
+    const first = makeSamples(device, 45, { start: START })
+    // A gap in the sequence: nothing is read across it.
+    const second = makeSamples(device, 30, { start: START + 60_000, sequence: 100n })
+    await pipeline.insert([...first, ...second])
+    await pipeline.pack()
+    const tests = ['frequency', 'runs', 'dft']
+    const parameters = { sequences: { length_bits: 20 * 64 * 8 } }
+    const { status, results } = await answer(await ask({ tests, parameters }))
+    expect(status).toBe('completed')
+    expect(results.map((row) => row.test_name)).toEqual(['dft', 'frequency', 'runs'])
+    const parts = [first.slice(0, 20), first.slice(20, 40), second.slice(0, 20)].map(joined)
+    for (const { test_name, summary } of results) {
+      const rows = secondLevelRows(parts.flatMap((part) => runTests([test_name], [part])))
+      const facts = { sequences: 3, length_bits: 10_240, left_out_bytes: 15 * 64 }
+      expect(summary).toEqual(JSON.parse(JSON.stringify({ status: 'ok', ...facts, second_level: rows })))
+    }
+  })
+
+  it('too short for one is insufficient', async () => {
+    const [device] = await pipeline.addDevices(1)
+    await pipeline.insert(makeSamples(device, 3, { start: START }))
+    const { results } = await answer(await ask({ parameters: { sequences: { length_bits: 1_000_000 } } }))
+    expect(results[0].summary).toMatchObject({ status: 'insufficient', sequences: 0, second_level: [] })
+  })
+})
+
+it('a long test runs in a thread: the worker goes on with its heartbeats, and a stop ends it at once', async () => {
+  const [device] = await pipeline.addDevices(1)
+  await pipeline.insert(makeSamples(device, 1000, { start: START, bytes: 2000 }))
+  const id = await ask({ tests: ['sp800_90b_non_iid'] })
+  const stop = new AbortController()
+  let turns = 0
+  const beat = setInterval(() => turns++, 10)
+  const job = { data: { analysis_job_id: id }, signal: stop.signal } as ActiveJob<'run-analysis'>
+  const started = performance.now()
+  setTimeout(() => stop.abort(new Error('cancelled')), 700)
+  await expect(runAnalysis(pipeline.context, job)).rejects.toThrow('cancelled')
+  clearInterval(beat)
+  // Alone on this thread it would have let none through.
+  expect(turns).toBeGreaterThan(10)
+  expect(performance.now() - started).toBeLessThan(5000)
+})
+
 describe('an analysis answers only for devices its user may read', () => {
   it('all of the user’s when none is named; another’s is refused with a sentence; an admin’s are everybody’s', async () => {
     const mine = await pipeline.addDevices(2)
@@ -158,7 +207,7 @@ describe('an analysis that cannot be done fails with a sentence and is not retri
     [
       'an unknown test',
       { tests: ['frequency', 'nosuch'] },
-      /No test is named "nosuch"\. The tests are: frequency, runs/,
+      /No test is named "nosuch"\. The tests are: frequency, block_frequency/,
     ],
     ['no test', { tests: [] }, /test_names is empty/],
     ['a range that ends before it begins', { from: '2026-06-02', to: '2026-06-01' }, /time_range_start must be before/],
@@ -167,6 +216,7 @@ describe('an analysis that cannot be done fails with a sentence and is not retri
     ['something that is no uuid', { devices: ['my-device'] }, /not devices of yours: my-device/],
     ['a parameter of no test', { parameters: { nosuch: {} } }, /parameters/],
     ['a parameter the test has not', { parameters: { frequency: { nosuch: 1 } } }, /has no parameter "nosuch"/],
+    ['sequences of no whole bytes', { parameters: { sequences: { length_bits: 1001 } } }, /parameters/],
     ['a parameter out of range', { tests: ['serial'], parameters: { serial: { m: 99 } } }, /must be an integer/],
   ]
   it.each(faults)('%s', async (_, request, message) => {

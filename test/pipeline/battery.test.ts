@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { addCircularPatterns, countOnes } from '../../pipeline/bits.ts'
 import { frequencyPValue } from '../../pipeline/tests/frequency.ts'
-import { findTest, runSuite, runTests, testNames, TESTS } from '../../pipeline/tests/registry.ts'
+import { findTest, runSuite, runTests, suiteTests, testNames, TESTS } from '../../pipeline/tests/registry.ts'
 import { runsApply, runsStatistic } from '../../pipeline/tests/runs.ts'
 import { serialStatistic } from '../../pipeline/tests/serial.ts'
 import { expectedPlugInEntropy } from '../../pipeline/tests/shannon-entropy.ts'
@@ -203,7 +203,8 @@ describe('results without a p-value', () => {
   it.each(TESTS.map((test) => [test.name, test.minimumBits] as const))('%s needs %d bits', (name, minimumBits) => {
     const enough = Math.ceil(minimumBits / 8)
     const data = aesStream('battery-minimum', enough)
-    expect(one(name, [data]).status).toBe('ok')
+    // The walk of these bits returns to 0 too seldom for the excursions.
+    expect(one(name, [data]).status).toBe(name.startsWith('random_excursions') ? 'not_applicable' : 'ok')
     const { status, p_values, statistic, reason } = one(name, [data.subarray(0, enough - 1)])
     expect({ status, p_values, statistic }).toEqual({ status: 'insufficient', p_values: [], statistic: null })
     expect(reason).toBe(`needs at least ${minimumBits} bits, given ${8 * (enough - 1)}`)
@@ -267,14 +268,23 @@ describe('entropy', () => {
 
 describe('registry', () => {
   it('names every test once, in one style, with what documentation needs', () => {
-    expect(testNames).toEqual([
+    expect(new Set(testNames).size).toBe(TESTS.length)
+    expect(suiteTests('sp800-22').map(({ test }) => test.name)).toEqual([
       'frequency',
+      'block_frequency',
+      'cumulative_sums',
       'runs',
+      'longest_run',
+      'rank',
+      'dft',
+      'non_overlapping_template',
+      'overlapping_template',
+      'universal',
+      'approximate_entropy',
+      'random_excursions',
+      'random_excursions_variant',
       'serial',
-      'autocorrelation',
-      'byte_chi_square',
-      'shannon_entropy',
-      'most_common_value',
+      'linear_complexity',
     ])
     for (const test of TESTS) {
       expect(test.name).toMatch(/^[a-z0-9]+(_[a-z0-9]+)*$/)
@@ -286,13 +296,21 @@ describe('registry', () => {
   it('results are plain JSON and name their parameters', () => {
     const results = runSuite('chunk', [aesStream('battery-json', 2048)])
     expect(JSON.parse(JSON.stringify(results))).toEqual(results)
-    expect(results.map((found) => found.test)).toEqual(testNames)
+    expect(results.map((found) => found.test)).toEqual([
+      'frequency',
+      'runs',
+      'serial',
+      'autocorrelation',
+      'byte_chi_square',
+      'shannon_entropy',
+      'most_common_value',
+    ])
     expect(results.find((found) => found.test === 'serial')?.params).toEqual({ m: 2 })
   })
 
   it('refuses unknown tests, unknown parameters and values out of range', () => {
     const bytes = new Uint8Array(100)
-    expect(() => runTests(['frequenzy'], [bytes])).toThrow(/"frequenzy"; the tests are frequency, runs/)
+    expect(() => runTests(['frequenzy'], [bytes])).toThrow(/"frequenzy"; the tests are frequency, block_frequency/)
     expect(() => runTests([], [bytes], { params: { nothing: {} } })).toThrow(/"nothing"/)
     expect(() => one('serial', [bytes], { n: 2 })).toThrow(/no parameter "n"; its parameters: m/)
     for (const m of [1, 17, 2.5, '2'])
