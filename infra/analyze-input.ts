@@ -136,10 +136,18 @@ async function analyzeSequences(
     let left = 0
     let count = 0
     let done = 0
-    for await (const { index, bytes } of cutSequences(pieces, sequenceBytes, mostSequences, (rest) => {
-      hash.update(rest)
-      left = rest.length
-    })) {
+    const free: Uint8Array[] = []
+    const cut = {
+      length: sequenceBytes,
+      most: mostSequences,
+      // Left to the collector, the memory of hundreds of sequences would pile up.
+      allocate: (length: number) => free.pop() ?? allocateShared(length),
+      onRest: (rest: Uint8Array) => {
+        hash.update(rest)
+        left = rest.length
+      },
+    }
+    for await (const { index, bytes } of cutSequences(pieces, cut)) {
       hash.update(bytes)
       count = index + 1
       const task = (async () => {
@@ -147,6 +155,7 @@ async function analyzeSequences(
           const found = await pool.run({ segments: [bytes], tests })
           // What is kept of each of many sequences is what the second level needs.
           results[index] = found.map((result) => ({ ...result, metrics: undefined, sequence: index }))
+          free.push(bytes)
           onProgress({ sequences: ++done, bytes: done * sequenceBytes })
         } catch (error) {
           failure ??= { error }

@@ -4,19 +4,25 @@ export interface Sequence {
   readonly bytes: Uint8Array
 }
 
-/**
- * Cuts what is read into sequences of `length` bytes, at most `most` of them; the source is read no further. A last part
- * that is shorter is left out and given to `onRest`.
- */
+export interface CutOptions {
+  /** Bytes of a sequence. */
+  readonly length: number
+  /** The source is read no further than for so many sequences. */
+  readonly most?: number
+  /** Memory for the next sequence: fresh if not given, or that of one which nobody needs any more. */
+  readonly allocate?: (length: number) => Uint8Array
+  /** Given the last part, if it is shorter than a sequence. */
+  readonly onRest?: (rest: Uint8Array) => void
+}
+
+/** Cuts what is read into sequences. A last part that is shorter is left out. */
 export async function* cutSequences(
   pieces: AsyncIterable<Uint8Array>,
-  length: number,
-  most = Infinity,
-  onRest: (rest: Uint8Array) => void = () => {},
+  { length, most = Infinity, allocate = allocateShared, onRest = () => {} }: CutOptions,
 ): AsyncGenerator<Sequence> {
   let index = 0
   let filled = 0
-  let bytes = allocateShared(length)
+  let bytes = allocate(length)
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length;) {
       const part = piece.subarray(at, at + length - filled)
@@ -26,7 +32,7 @@ export async function* cutSequences(
       if (filled < length) continue
       yield { index: index++, bytes }
       if (index === most) return
-      bytes = allocateShared(length)
+      bytes = allocate(length)
       filled = 0
     }
   }

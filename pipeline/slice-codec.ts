@@ -1,7 +1,8 @@
 import { countOnes } from './bits.ts'
-import { SLICE_LAGS, type SlicePartial, emptyPartial, sum, finishPartial } from './slice.ts'
+import { emptyPartial, finishPartial, GCP_TRIAL_BITS, SLICE_LAGS, type SlicePartial, sum } from './slice.ts'
 
-const FORMAT = 1
+/** Format 1 had no trials of profile gcp200: those seconds are read as having none. */
+const FORMAT = 2
 /** Each byte value's number of ones: the ones of a slice follow from its histogram. */
 const ONES_IN_BYTE = Uint8Array.from({ length: 256 }, (_, byte) => countOnes(Uint8Array.of(byte)))
 /** In place of a Rice parameter: every number of the list is 0. */
@@ -51,6 +52,17 @@ export function encodePartial(partial: SlicePartial): Uint8Array {
     bits,
     reporting.map((i) => zigzag(partial.secondOnes[i] - Math.round(density * partial.secondBits[i]))),
   )
+  const long = longSeconds(partial)
+  putList(
+    bits,
+    long.map((i) => (partial.gcpTrials[i] === 0 ? 1 : 0)),
+  )
+  putList(
+    bits,
+    long
+      .filter((i) => partial.gcpTrials[i] > 0)
+      .map((i) => zigzag(partial.gcpTrials[i] - 1 - likelyGcpOnes(partial, i))),
+  )
   const encoded = new Uint8Array(1 + Math.ceil(bits.length / 8))
   encoded[0] = FORMAT
   for (let i = 0; i < bits.length; i++) encoded[1 + (i >> 3)] |= bits[i] << (7 - (i & 7))
@@ -62,7 +74,10 @@ export function encodePartial(partial: SlicePartial): Uint8Array {
  * contradict themselves.
  */
 export function decodePartial(encoded: Uint8Array, deviceId: string, sliceStart: number): SlicePartial {
-  if (encoded[0] !== FORMAT) throw new RangeError(`slice partial of format ${encoded[0]}; this build reads ${FORMAT}`)
+  const format = encoded[0]
+  if (format !== 1 && format !== FORMAT) {
+    throw new RangeError(`slice partial of format ${format}; this build reads 1 to ${FORMAT}`)
+  }
   const source: BitSource = { encoded, at: 8 }
   const [seconds, samples, bytes, duplicates, gaps] = Array.from({ length: 5 }, () => takeNumber(source))
   // Refused before anything of that size is made: no bucket is longer than a leap year.
@@ -86,6 +101,7 @@ export function decodePartial(encoded: Uint8Array, deviceId: string, sliceStart:
     const i = reporting[j]
     partial.secondOnes[i] = unzigzag(code) + Math.round(density * partial.secondBits[i])
   })
+  if (format >= 2) takeTrials(source, partial)
   finishPartial(partial)
   if (partial.bytes !== bytes) throw new RangeError('slice partial whose histogram is not of its bytes: it is damaged')
   assertConsistent(partial)
@@ -102,9 +118,35 @@ function assertConsistent(partial: SlicePartial): void {
     partial.pairs === lagPairs[0] &&
     partial.transitions === lagPairs[0] - lagAgreements[0] &&
     lagAgreements.every((count, i) => count >= 0 && count <= lagPairs[i] && lagPairs[i] <= 8 * partial.bytes) &&
-    secondOnes.every((count, i) => count <= secondBits[i])
+    secondOnes.every((count, i) => count <= secondBits[i]) &&
+    partial.gcpTrials.every((trial, i) => trial === 0 || isPossibleTrial(trial - 1, secondBits[i], secondOnes[i]))
   if (!holds)
     throw new RangeError(`the counts of slice ${partial.deviceId} ${partial.sliceStart} contradict each other`)
+}
+
+/** Seconds with bits enough for a trial of profile gcp200. */
+function longSeconds({ secondBits }: SlicePartial): number[] {
+  return Array.from(secondBits.keys()).filter((i) => secondBits[i] >= GCP_TRIAL_BITS)
+}
+
+function likelyGcpOnes({ secondBits, secondOnes }: SlicePartial, i: number): number {
+  return Math.round((GCP_TRIAL_BITS * secondOnes[i]) / secondBits[i])
+}
+
+function takeTrials(source: BitSource, partial: SlicePartial): void {
+  const long = longSeconds(partial)
+  const isMissing = takeList(source, long.length)
+  const there = long.filter((_, j) => isMissing[j] === 0)
+  takeList(source, there.length).forEach((code, j) => {
+    const ones = unzigzag(code) + likelyGcpOnes(partial, there[j])
+    if (ones < 0 || ones > GCP_TRIAL_BITS) throw new RangeError('slice partial with an impossible trial: it is damaged')
+    partial.gcpTrials[there[j]] = ones + 1
+  })
+}
+
+/** Whether `ones` among the first bits of a second are possible with the second's own counts. */
+function isPossibleTrial(ones: number, bits: number, allOnes: number): boolean {
+  return bits >= GCP_TRIAL_BITS && ones <= allOnes && GCP_TRIAL_BITS - ones <= bits - allOnes
 }
 
 function onesOf(histogram: Uint32Array): number {

@@ -9,6 +9,8 @@ import { forEachContiguous } from './segments.ts'
 /** Distances in bits at which agreements are counted. Part of the stored format: changing them takes a new version byte. */
 export const SLICE_LAGS = [1, 2, 3, 4, 8, 16, 32] as const
 export const SLICE_SECONDS = 60
+/** Bits of a trial of profile gcp200: the first of a second, as the Global Consciousness Project takes them. */
+export const GCP_TRIAL_BITS = 200
 
 /** No pair reaches further back than the longest lag. */
 const HISTORY_BYTES = 4
@@ -41,6 +43,11 @@ export interface SlicePartial {
   /** Bits and ones of each second. 0 bits: nothing came. */
   readonly secondBits: Uint32Array
   readonly secondOnes: Uint32Array
+  /**
+   * One more than the ones among the first GCP_TRIAL_BITS of each second, by time, then sequence; 0: no trial, because the
+   * second has fewer bits, or its samples are of several profiles or in several chunks, whose order is not kept.
+   */
+  readonly gcpTrials: Uint8Array
 }
 
 /** A partial of nothing: `seconds` seconds from `sliceStart`. */
@@ -55,6 +62,7 @@ export function emptyPartial(deviceId: string, sliceStart: number, seconds: numb
     histogram: new Uint32Array(256),
     secondBits: new Uint32Array(seconds),
     secondOnes: new Uint32Array(seconds),
+    gcpTrials: new Uint8Array(seconds),
   }
 }
 
@@ -74,6 +82,7 @@ interface Run {
 export function slicePartials(samples: SampleColumns): SlicePartial[] {
   const { data, dataOffsets, timestamp, sequence } = samples
   const slices = new Map<string, SlicePartial>()
+  const trials = new Map<SlicePartial, Trials>()
   const run: Run = { slice: undefined, from: 0, to: 0, history: NO_BYTES }
   let slice = emptyPartial('', 0)
   let deviceRow = -1
@@ -95,6 +104,7 @@ export function slicePartials(samples: SampleColumns): SlicePartial[] {
     if (isStart && previous >= 0 && sequence[row] > sequence[previous]) slice.gaps++
     slice.secondBits[second - sliceStart] += 8 * (to - from)
     slice.secondOnes[second - sliceStart] += countOnes(data.subarray(from, to))
+    addToTrial(samples, row, slice, second - sliceStart, trials)
     if (isStart || run.slice !== slice || run.to !== from) {
       countRun(data, run)
       if (isStart) run.history = NO_BYTES
@@ -105,10 +115,46 @@ export function slicePartials(samples: SampleColumns): SlicePartial[] {
   })
   countRun(data, run)
   const partials = [...slices.values()]
-  for (const partial of partials) finishPartial(partial)
+  for (const partial of partials) {
+    const bytes = trials.get(partial)?.bytes
+    partial.gcpTrials.forEach((ones, i) => (partial.gcpTrials[i] = bytes?.[i] === TRIAL_BYTES ? ones + 1 : 0))
+    finishPartial(partial)
+  }
   return partials.toSorted((a, b) =>
     a.deviceId === b.deviceId ? a.sliceStart - b.sliceStart : a.deviceId < b.deviceId ? -1 : 1,
   )
+}
+
+const TRIAL_BYTES = GCP_TRIAL_BITS / 8
+const SPOILT = 255
+
+/** What the trials of a slice's seconds have so far: bytes, or SPOILT; and the row of the first sample of each. */
+interface Trials {
+  readonly bytes: Uint8Array
+  readonly firstRow: Int32Array
+}
+
+/** Takes what a second's trial still lacks from the front of a row's payload. */
+function addToTrial(
+  samples: SampleColumns,
+  row: number,
+  slice: SlicePartial,
+  second: number,
+  trials: Map<SlicePartial, Trials>,
+): void {
+  const [from, to] = [samples.dataOffsets[row], samples.dataOffsets[row + 1]]
+  if (from === to) return
+  let of = trials.get(slice)
+  if (!of) {
+    trials.set(slice, (of = { bytes: new Uint8Array(SLICE_SECONDS), firstRow: new Int32Array(SLICE_SECONDS) }))
+  }
+  const { bytes, firstRow } = of
+  if (bytes[second] === 0) firstRow[second] = row
+  else if (!sameUuid(samples.profileId, row, firstRow[second])) bytes[second] = SPOILT
+  if (bytes[second] >= TRIAL_BYTES) return
+  const more = Math.min(TRIAL_BYTES - bytes[second], to - from)
+  slice.gcpTrials[second] += countOnes(samples.data.subarray(from, from + more))
+  bytes[second] += more
 }
 
 /** The UTC second a timestamp in microseconds falls in, before 1970 too. */
@@ -192,6 +238,10 @@ export function mergePartials(partials: readonly SlicePartial[], bucketStart: nu
     for (let i = 0; i < SLICE_LAGS.length; i++) {
       merged.lagPairs[i] += partial.lagPairs[i]
       merged.lagAgreements[i] += partial.lagAgreements[i]
+    }
+    for (let i = 0; i < partial.gcpTrials.length; i++) {
+      if (partial.secondBits[i] === 0) continue
+      merged.gcpTrials[offset + i] = merged.secondBits[offset + i] === 0 ? partial.gcpTrials[i] : 0
     }
     addCounts(merged.histogram, partial.histogram, 0)
     addCounts(merged.secondBits, partial.secondBits, offset)

@@ -27,7 +27,7 @@ const LIMITS: Partial<Record<TestSuite, { mostBytes: number; longInputBytes: num
   'sp800-90b': { mostBytes: 8 * MIB, longInputBytes: 1_000_000 },
   'sp800-90b-iid': { mostBytes: 16 * MIB, longInputBytes: 1_000_000 },
 }
-const OTHER_LIMITS = { mostBytes: 256 * MIB, longInputBytes: MIB }
+const OTHER_LIMITS = { mostBytes: 64 * MIB, longInputBytes: MIB }
 /** Of more sequences the results are told by the second level alone. */
 const MOST_SEQUENCES_TOLD = 1000
 const ALPHA = 0.01

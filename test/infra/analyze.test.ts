@@ -176,8 +176,8 @@ test.concurrent('a pipe far longer than memory is wanted for is cut into sequenc
   expect(sequences).toMatchObject({ count: 953, length_bits: 8 * 1024 ** 2 })
   expect(results).toHaveLength(2 * 953)
   expect(second_level[0]).toMatchObject({ test: 'frequency', proportion: { tested: 953 } })
-  // 256 MiB are held before it is known that the input is longer, and then given out in sequences.
-  expect(peak).toBeLessThan(700 * 1024 ** 2)
+  // 64 MiB are held before it is known that the input is longer, and then given out in sequences.
+  expect(peak).toBeLessThan(450 * 1024 ** 2)
 })
 
 test.concurrent('Ctrl-C while a pipe is read gives no verdict on half of it', async () => {

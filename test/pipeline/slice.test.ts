@@ -79,6 +79,7 @@ function readDamaged(encoded: Uint8Array): SlicePartial | undefined {
 function naivePartials(samples: SampleColumns): SlicePartial[] {
   const slices = new Map<string, SlicePartial>()
   const last = new Map<string, { row: number; bits: number[] }>()
+  const trials = new Map<string, { stream: string; slice: SlicePartial; at: number; payload: Uint8Array }[]>()
   for (let row = 0; row < samples.rows; row++) {
     const deviceId = uuidAt(samples.deviceId, row)
     const second = Number((samples.timestamp[row] + 1000n * MINUTE) / 1_000_000n) - 60_000
@@ -96,6 +97,10 @@ function naivePartials(samples: SampleColumns): SlicePartial[] {
     last.set(stream, { row, bits })
     slice.samples++
     if (step !== undefined && step > 1n) slice.gaps++
+    const payload = sampleData(samples, row)
+    const key = `${deviceId} ${second}`
+    if (payload.length > 0)
+      trials.set(key, [...(trials.get(key) ?? []), { stream, slice, at: second - start, payload }])
     for (const byte of sampleData(samples, row)) {
       slice.bytes++
       slice.histogram[byte]++
@@ -114,6 +119,11 @@ function naivePartials(samples: SampleColumns): SlicePartial[] {
       }
     }
     slice.pairs = slice.lagPairs[0]
+  }
+  for (const parts of trials.values()) {
+    const bits = parts.flatMap(({ payload }) => [...payload].flatMap((byte) => [...byte.toString(2).padStart(8, '0')]))
+    if (new Set(parts.map(({ stream }) => stream)).size > 1 || bits.length < 200) continue
+    parts[0].slice.gcpTrials[parts[0].at] = 1 + bits.slice(0, 200).filter((bit) => bit === '1').length
   }
   return [...slices.values()].toSorted(bySlice)
 }
@@ -243,18 +253,42 @@ describe('encodePartial and decodePartial', () => {
   })
 
   it.each([
-    [32, 190],
-    [256, 250],
-    [4096, 335],
+    [32, 215],
+    [256, 285],
+    [4096, 365],
   ])('a minute of %i B/s takes at most %i bytes', (size, limit) => {
     const [slice] = slicePartials(columnsOf(steadyDevice(DEVICES[0], size, 60)))
     expect(encodePartial(slice).length).toBeLessThanOrEqual(limit)
   })
 
+  it('reads format 1, which had no trials of profile gcp200', () => {
+    const rows = columnsOf(steadyDevice(DEVICES[0], 32, 3))
+    const [slice] = slicePartials(rows)
+    expect(slice.gcpTrials.filter((trial) => trial > 0)).toHaveLength(3)
+    const hex =
+      '011bc0b1f000003f93540eb439980319800c1ecd879b36306c18cc7bc0660c1b0c0c1800630cc66ccf6c33cd8300cccf303ccf00ccc61b6cdb78c1b330ccd98366003cd8186c626000db000000000000000788e8'
+    const read = decodePartial(Uint8Array.from(Buffer.from(hex, 'hex')), slice.deviceId, slice.sliceStart)
+    expect(read).toEqual({ ...slice, gcpTrials: new Uint8Array(60) })
+  })
+
+  it('a trial of profile gcp200 is lost where two chunks have samples of its second, whichever comes first', () => {
+    const [first, second, later] = steadyDevice(DEVICES[0], 32, 3).map((row) => slicePartials(columnsOf([row]))[0])
+    const again = { ...second, secondBits: first.secondBits, secondOnes: first.secondOnes, gcpTrials: first.gcpTrials }
+    expect(later.gcpTrials[2]).toBeGreaterThan(0)
+    for (const parts of [
+      [first, again, later],
+      [again, later, first],
+      [later, first, again, again],
+    ]) {
+      const merged = mergePartials(parts, first.sliceStart, first.sliceStart + 60)
+      expect([...merged.gcpTrials.subarray(0, 3)]).toEqual([0, 0, later.gcpTrials[2]])
+    }
+  })
+
   it('refuses other versions, damaged bytes and counts that contradict each other', () => {
     const [slice] = slicePartials(columnsOf(steadyDevice(DEVICES[0], 32, 60)))
     const encoded = encodePartial(slice)
-    expect(encoded[0]).toBe(1)
+    expect(encoded[0]).toBe(2)
     expect(() => decodePartial(encoded.with(0, 9), 'a', 0)).toThrow(/format 9/)
     expect(() => decodePartial(encoded.subarray(0, -2), 'a', 0)).toThrow(RangeError)
     expect(() => decodePartial(new Uint8Array(0), 'a', 0)).toThrow(RangeError)

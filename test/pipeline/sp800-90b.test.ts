@@ -345,15 +345,24 @@ describe('the standard, read plainly', () => {
     expect(p === 1 / 64 ? bound >= expected : p === 1 ? bound <= 0 : Math.abs(bound - expected) < 1e-8).toBe(true)
   })
 
+  it.each([40, 47, 55, 64])(
+    'LZ78Y at the limit of its dictionary, 65,536 contexts, met again every %d symbols',
+    (every) => {
+      const all = structured('uniform', 6000, 8)
+      const symbols = all.map((symbol, i) => (i < 4600 ? symbol : all[4350 + ((i - 4600) % every)]))
+      expect(performanceOf(assessNonIid(symbols, 8).original, 'lz78y')).toEqual(plainLz78y(symbols))
+    },
+  )
+
   it.each([0.02, 0.3, 0.7, 0.98])('the scoreboard by words is that by steps, %d of predictions right', (share) => {
-    const u = uniform(`board-${share}`, 12_000)
+    const u = uniform(`board-${share}`, 20_000)
     for (let trial = 0; trial < 600; trial++) {
       const n = 1 + ((trial * 37) % 160)
       const predictors = 1 + (trial % 5)
       // 1 right, 0 wrong, null silent; the last predictor often says what the first does.
       const outcome = (d: number, i: number) => {
         const at = 10 * trial + i + 2000 * (d === 4 && trial % 3 > 0 ? 0 : d)
-        if (u(11_999 - at) < 0.05) return null
+        if (u(19_999 - at) < 0.05) return null
         return u(at) < share ? 1 : 0
       }
       const plain = play(new Uint8Array(n).fill(1), 0, predictors, outcome, () => {}, false)
