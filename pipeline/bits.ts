@@ -65,6 +65,21 @@ export function countTransitions(bytes: Uint8Array): number {
   return bytes.length === 0 ? 0 : 8 * bytes.length - 1 - countAgreements(bytes, 1)
 }
 
+/** Sum of bytes[i] bytes[i + 1]; exact below 2^53, 138 GB. */
+export function sumNeighbourProducts(bytes: Uint8Array): number {
+  const simd = bytes.length < SIMD_FROM_BYTES ? null : simdKernels()
+  const pairs = Math.max(0, bytes.length - 1)
+  const whole = simd ? pairs - (pairs % 16) : 0
+  let total = 0
+  for (let from = 0; from < whole; from += PIECE_BYTES) {
+    const to = Math.min(whole, from + PIECE_BYTES)
+    simd?.memory.set(bytes.subarray(from, to + 1))
+    total += simd?.products(to - from) ?? 0
+  }
+  for (let i = whole; i < pairs; i++) total += bytes[i] * bytes[i + 1]
+  return total
+}
+
 /** Adds how often each byte value occurs in `bytes` to `histogram` (256 counts). */
 export function addByteHistogram(bytes: Uint8Array, histogram: Uint32Array): void {
   if (histogram.length !== 256) throw new RangeError(`a byte histogram has 256 counts, not ${histogram.length}`)

@@ -23,6 +23,11 @@ export interface SimdKernels {
    */
   disagreements(bytes: number, shift: number, left: number, right: number): number
   /**
+   * Sum of the products of neighbours, memory[i] memory[i + 1] for i below `bytes`, a multiple of 16, at most
+   * MOST_PRODUCTS.
+   */
+  products(bytes: number): number
+  /**
    * Berlekamp-Massey on 128 sequences of `bits` bits side by side: vector i of either area holds their bits i. Both areas
    * are used up; the 16 vectors at BALANCE_AT then hold `bits` - 2 L, least significant bit first, two's complement.
    */
@@ -33,6 +38,8 @@ const PAGE_BYTES = 65_536
 export const AREA_BYTES = 2 * PAGE_BYTES
 /** What one round of the counting loops takes: 8 vectors, whose bytes can be added before they are widened. */
 export const STEP_BYTES = 128
+/** So many products of two bytes stay below 2^31. */
+export const MOST_PRODUCTS = 32_768
 const VECTOR_BYTES = 16
 export const BALANCE_AT = 2 * AREA_BYTES
 export const BALANCE_PLANES = 16
@@ -112,6 +119,11 @@ const addBytes = (a: Code, b: Code): Code => [...a, ...b, ...simd(0x6e)]
 const addWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xae)]
 /** Sixteen bytes as the sums of four each, i16x8 then i32x4 extadd_pairwise. */
 const sumsOfFourBytes = (a: Code): Code => [...a, ...simd(0x7d), ...simd(0x7f)]
+/** The lower or the upper eight bytes as 16-bit numbers. */
+const lowBytes = (a: Code): Code => [...a, ...simd(0x89)]
+const highBytes = (a: Code): Code => [...a, ...simd(0x8a)]
+/** Sums of two neighbouring products of 16-bit lanes. */
+const dotWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xba)]
 /** Shifts of 16-bit lanes: there are none of bytes that are fast, so bits that cross are masked away. */
 const shiftLanesLeft = (a: Code, by: Code): Code => [...a, ...by, ...simd(0x8b)]
 const shiftLanesRight = (a: Code, by: Code): Code => [...a, ...by, ...simd(0x8d)]
@@ -142,6 +154,21 @@ function onesKernel(): Kernel {
   const [bytes, at, sum] = [0, 1, 2]
   const body = sumOnes(at, bytes, sum, (offset) => load(get(at), offset))
   return { name: 'ones', parameters: 1, results: [I32], locals: [I32, V128], body }
+}
+
+function productsKernel(): Kernel {
+  const [bytes, at, left, right, sum] = [0, 1, 2, 3, 4]
+  const body = [
+    ...repeatWhile(lessThan(get(at), get(bytes)), [
+      ...set(left, load(get(at), 0)),
+      ...set(right, load(get(at), 1)),
+      ...set(sum, addWords(get(sum), dotWords(lowBytes(get(left)), lowBytes(get(right))))),
+      ...set(sum, addWords(get(sum), dotWords(highBytes(get(left)), highBytes(get(right))))),
+      ...set(at, add(get(at), constant(VECTOR_BYTES))),
+    ]),
+    ...[0, 1, 2, 3].map((index) => lane(get(sum), index)).reduce(add),
+  ]
+  return { name: 'products', parameters: 1, results: [I32], locals: [I32, V128, V128, V128], body }
 }
 
 function disagreementsKernel(): Kernel {
@@ -214,7 +241,7 @@ function complexitiesKernel(): Kernel {
 
 /** The module: one type, one function and one export a kernel, and the memory. */
 function assembleKernels(): Uint8Array {
-  const all = [onesKernel(), disagreementsKernel(), complexitiesKernel()]
+  const all = [onesKernel(), disagreementsKernel(), productsKernel(), complexitiesKernel()]
   const types = all.map(({ parameters, results }) => [
     0x60,
     ...vector(Array.from({ length: parameters }, () => [I32])),

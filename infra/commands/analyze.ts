@@ -7,7 +7,7 @@ import { BATTERY_VERSION, findTest, runTests, suiteTests, testNames } from '../.
 import { type Analyzed, analyzeInput } from '../analyze-input.ts'
 import { usage, type Register } from '../command.ts'
 import { readPieces } from '../input.ts'
-import { formatBytes, formatP, formatTable } from '../output.ts'
+import { formatBytes, formatList, formatP, formatTable } from '../output.ts'
 import { documentOf } from '../suite-document.ts'
 
 interface Flags {
@@ -205,7 +205,21 @@ function describeOne(results: readonly TestResult[]): string[] {
           `Smallest of ${adjusted.p_values} P-values: ${formatP(adjusted.smallest.p)} (${adjusted.smallest.test}); ` +
             `${formatP(adjusted.smallest.holm)} when corrected for their number (Holm).`,
         ]
-  return [formatTable(['test', 'status', 'P', 'statistic'], rows), ...results.flatMap(describeEstimates), ...verdict]
+  return [
+    formatTable(['test', 'status', 'P', 'statistic'], rows),
+    ...results.flatMap(describeEstimates),
+    ...results.flatMap(describeNumbers),
+    ...verdict,
+  ]
+}
+
+/** What a test that is known for its numbers, not for a P-value, found. */
+function describeNumbers({ test, status, metrics = {} }: TestResult): string[] {
+  if (!['ent', 'fips_140_2'].includes(test) || status !== 'ok') return []
+  const shown = (value: unknown) =>
+    typeof value === 'number' ? (Number.isInteger(value) ? String(value) : value.toFixed(6)) : '–'
+  const entries = Object.entries(metrics).map(([name, value]) => [`  ${name}`, shown(value)] as const)
+  return ['', formatList(entries)]
 }
 
 /** The ten estimates of a non-IID assessment. */

@@ -5,6 +5,8 @@ import { blockFrequency } from './block-frequency.ts'
 import { byteChiSquare } from './byte-chi-square.ts'
 import { cumulativeSums } from './cumulative-sums.ts'
 import type { TestDefinition, TestParams, TestResult, TestSuite } from './definition.ts'
+import { ent } from './ent.ts'
+import { fips1402 } from './fips-140-2.ts'
 import { frequency } from './frequency.ts'
 import { linearComplexityTest } from './linear-complexity.ts'
 import { longestRun } from './longest-run.ts'
@@ -47,6 +49,8 @@ export const TESTS: readonly TestDefinition[] = [
   shannonEntropy,
   mostCommonValue,
   sp80090bNonIid,
+  ent,
+  fips1402,
 ]
 
 /** The names of TESTS, in the same order. */

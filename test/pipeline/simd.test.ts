@@ -1,8 +1,14 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { countAgreementsByWords, countOnesByWords } from '../../pipeline/bit-words.ts'
-import { addByteHistogram, countAgreements, countOnes, countTransitions } from '../../pipeline/bits.ts'
-import { AREA_BYTES, simdKernels, STEP_BYTES } from '../../pipeline/simd.ts'
+import {
+  addByteHistogram,
+  countAgreements,
+  countOnes,
+  countTransitions,
+  sumNeighbourProducts,
+} from '../../pipeline/bits.ts'
+import { AREA_BYTES, MOST_PRODUCTS, simdKernels, STEP_BYTES } from '../../pipeline/simd.ts'
 import { blockComplexities, fillPlainComplexities } from '../../pipeline/tests/linear-complexity.ts'
 import { aesStream } from '../fixtures/streams.ts'
 
@@ -37,6 +43,20 @@ describe('the vector kernels', () => {
       { numRuns: 500 },
     )
     expect(countTransitions(new Uint8Array(100_000).fill(0x55))).toBe(799_999)
+  })
+
+  it('sum the products of neighbours as a plain loop does, up to the largest', () => {
+    const plain = (bytes: Uint8Array) => bytes.reduce((sum, byte, i) => (i === 0 ? 0 : sum + byte * bytes[i - 1]), 0)
+    fc.assert(
+      fc.property(longRuns, (bytes) => {
+        expect(sumNeighbourProducts(bytes)).toBe(plain(bytes))
+      }),
+    )
+    expect(sumNeighbourProducts(new Uint8Array(100_001).fill(0xff))).toBe(100_000 * 255 ** 2)
+    const simd = simdKernels()!
+    simd.memory.fill(0xff, 0, MOST_PRODUCTS + 16)
+    expect(simd.products(MOST_PRODUCTS)).toBe(MOST_PRODUCTS * 255 ** 2)
+    expect([0, 1, 2].map((length) => sumNeighbourProducts(Uint8Array.of(7, 9).subarray(0, length)))).toEqual([0, 0, 63])
   })
 
   it('do not sum bytes beyond what a byte holds', () => {

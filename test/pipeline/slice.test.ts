@@ -121,7 +121,9 @@ function naivePartials(samples: SampleColumns): SlicePartial[] {
     slice.pairs = slice.lagPairs[0]
   }
   for (const parts of trials.values()) {
-    const bits = parts.flatMap(({ payload }) => [...payload].flatMap((byte) => [...byte.toString(2).padStart(8, '0')]))
+    const bits = parts.flatMap(({ payload }) =>
+      [...payload].flatMap((byte) => byte.toString(2).padStart(8, '0').split('')),
+    )
     if (new Set(parts.map(({ stream }) => stream)).size > 1 || bits.length < 200) continue
     parts[0].slice.gcpTrials[parts[0].at] = 1 + bits.slice(0, 200).filter((bit) => bit === '1').length
   }
