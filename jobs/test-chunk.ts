@@ -17,6 +17,7 @@ import { segmentByDevice } from '../pipeline/segments.ts'
 import { encodePartial } from '../pipeline/slice-codec.ts'
 import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
 import { encodeSlices } from '../pipeline/slices-format.ts'
+import { findAlarms } from '../pipeline/alarms.ts'
 import { BATTERY_VERSION, runSuite } from '../pipeline/tests/registry.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJobs } from './boss.ts'
@@ -92,21 +93,22 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
 /** The chunk battery on every device of the chunk, per contiguous segment. */
 export function analyzeChunk(samples: SampleColumns) {
   const devices = segmentByDevice(samples)
+  const results = devices.map((device) =>
+    runSuite(
+      'chunk',
+      device.segments.map((segment) => segment.bytes),
+    ),
+  )
   return {
     tests: {
       version: BATTERY_VERSION,
       bit_order: 'msb',
-      devices: devices.map((device) => ({
-        device_id: device.deviceId,
-        results: runSuite(
-          'chunk',
-          device.segments.map((segment) => segment.bytes),
-        ),
-      })),
+      devices: devices.map((device, i) => ({ device_id: device.deviceId, results: results[i] })),
     },
     metrics: {
-      devices: devices.map(({ deviceId, segments, emptySamples, lengthMismatches, ...counts }) => ({
+      devices: devices.map(({ deviceId, segments, emptySamples, lengthMismatches, ...counts }, i) => ({
         device_id: deviceId,
+        alarms: findAlarms(results[i]),
         ...counts,
         empty_samples: emptySamples,
         length_mismatches: lengthMismatches,

@@ -8,6 +8,7 @@ import type { TestDefinition, TestParams, TestResult, TestSuite } from './defini
 import { ent } from './ent.ts'
 import { fips1402 } from './fips-140-2.ts'
 import { frequency } from './frequency.ts'
+import { adaptiveProportion, repetitionCount } from './health.ts'
 import { linearComplexityTest } from './linear-complexity.ts'
 import { longestRun } from './longest-run.ts'
 import { mostCommonValue } from './most-common-value.ts'
@@ -48,6 +49,8 @@ export const TESTS: readonly TestDefinition[] = [
   byteChiSquare,
   shannonEntropy,
   mostCommonValue,
+  repetitionCount,
+  adaptiveProportion,
   sp80090bNonIid,
   ent,
   fips1402,

@@ -304,6 +304,7 @@ describe('registry', () => {
       'byte_chi_square',
       'shannon_entropy',
       'most_common_value',
+      'repetition_count',
     ])
     expect(results.find((found) => found.test === 'serial')?.params).toEqual({ m: 2 })
   })
