@@ -19,6 +19,7 @@ import { randomExcursions } from './random-excursions.ts'
 import { runs } from './runs.ts'
 import { serial } from './serial.ts'
 import { shannonEntropy } from './shannon-entropy.ts'
+import { sp80090bChiSquare, sp80090bLrs, sp80090bPermutation } from './sp800-90b-iid.ts'
 import { sp80090bNonIid } from './sp800-90b.ts'
 import { dft } from './dft.ts'
 import { universal } from './universal.ts'
@@ -52,6 +53,9 @@ export const TESTS: readonly TestDefinition[] = [
   repetitionCount,
   adaptiveProportion,
   sp80090bNonIid,
+  sp80090bChiSquare,
+  sp80090bLrs,
+  sp80090bPermutation,
   ent,
   fips1402,
 ]
