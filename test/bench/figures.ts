@@ -25,7 +25,14 @@ export interface BenchOptions {
   readonly signal: AbortSignal
 }
 
-/** A figure of several rounds. With a goal, it is one to reach or pass. */
+/** Units of which less is better. */
+const COSTS = new Set(['ms', 's', 'bytes'])
+
+function meets(figure: number, unit: string, goal: number): boolean {
+  return COSTS.has(unit) ? figure <= goal : figure >= goal
+}
+
+/** A figure of several rounds. With a goal, it is one to reach or pass; of a cost, one to stay within. */
 export function toLine(
   name: string,
   unit: string,
@@ -35,7 +42,7 @@ export function toLine(
   const figure = median(values)
   const { goal = null, ratio_to = null } = extra
   const spread = [Math.min(...values), Math.max(...values)] as const
-  return { name, figure, unit, goal, goal_met: goal === null ? null : figure >= goal, ratio_to, spread }
+  return { name, figure, unit, goal, goal_met: goal === null ? null : meets(figure, unit, goal), ratio_to, spread }
 }
 
 export function median(values: readonly number[]): number {
@@ -50,7 +57,10 @@ export function showProgress(line: string): void {
 
 /** The figures as a table for people. */
 export function formatLines(lines: readonly Line[]): string {
-  const goal = (line: Line) => (line.goal === null ? '' : `>= ${line.goal} ${line.goal_met ? 'met' : 'missed'}`)
+  const goal = (line: Line) => {
+    if (line.goal === null) return ''
+    return `${COSTS.has(line.unit) ? '<=' : '>='} ${line.goal} ${line.goal_met ? 'met' : 'missed'}`
+  }
   const rows = lines.map((line) => [
     line.name,
     line.unit,
