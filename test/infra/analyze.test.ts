@@ -126,6 +126,22 @@ test.concurrent('each suite says what its tool says, in one document', async () 
   expect(Object.keys(nonIid.estimates.bitstring)).toHaveLength(10)
   expect(Object.keys(nonIid.estimates.literal)).toHaveLength(7)
   expect(nonIid.min_entropy).toBe(Math.min(nonIid.h_original, 8 * nonIid.h_bitstring))
+  const ent = await of('ent')
+  expect(ent).toMatchObject({
+    entropy: expect.closeTo(8, 2),
+    mean: expect.closeTo(127.5, 0),
+    chi_square: expect.any(Number),
+  })
+  expect(ent).toMatchObject({ monte_carlo_pi: expect.closeTo(Math.PI, 1), serial_correlation: expect.closeTo(0, 2) })
+  expect(ent.chi_square_p).toBe(ent.results[0].p_values[0])
+  const fips = await of('fips140-2')
+  expect(fips).toMatchObject({
+    blocks: 399,
+    long_run: expect.any(Number),
+    continuous_run: 0,
+    monobit: expect.any(Number),
+  })
+  expect(fips.failures).toBeLessThanOrEqual(fips.monobit + fips.poker + fips.runs + fips.long_run)
 })
 
 test.concurrent('variant and parameters reach the tests they are for, and are told', async () => {
