@@ -21,6 +21,9 @@ export interface CoherenceRow {
 }
 
 export interface NetworkRow {
+  /** Seconds since 1970 UTC. */
+  readonly start: number
+  readonly end: number
   readonly profile: string
   readonly deviceCount: number
   readonly deviceSetHash: string
@@ -40,13 +43,16 @@ const LOCK_SLOTS = 128
 const SLOT = `(abs(hashtextextended(name, 0) % ${LOCK_SLOTS}))::int`
 
 /**
- * Serialises the recomputations of one bucket until the transaction ends, so that the one that starts last sees, and
- * writes, the newest partials. Works through a transaction-mode pooler.
+ * Serialises the recomputations of these buckets until the transaction ends, so that the one that starts last sees, and
+ * writes, the newest partials. All that a transaction needs at once: in one order, they cannot wait for each other in a
+ * circle. Works through a transaction-mode pooler.
  */
-export async function lockBucket(tx: Queryable, name: string): Promise<void> {
-  await tx.query(`select pg_advisory_xact_lock(${LOCK_CLASS}, ${SLOT}) from (values ($1::text)) as bucket (name)`, [
-    name,
-  ])
+export async function lockBuckets(tx: Queryable, names: readonly string[]): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock(${LOCK_CLASS}, slot)
+     from (select distinct ${SLOT} as slot from unnest($1::text[]) as bucket (name) order by 1) slots`,
+    [names],
+  )
 }
 
 /**
@@ -155,45 +161,72 @@ export async function replaceCoherence(
   return (removed.rowCount ?? 0) + (written.rowCount ?? 0)
 }
 
-/** Writes the network's row of one bucket, or removes it when no device reported. */
+/**
+ * Makes the network's rows inside [from, to) that are no shorter than `least` seconds exactly `rows`: writes what changed, leaves
+ * what is equal untouched, removes the others. Returns how many rows changed.
+ */
 export async function replaceNetwork(
   tx: Queryable,
-  from: number,
-  to: number,
+  bounds: { from: number; to: number; least: number },
   methodVersion: string,
-  row: NetworkRow | null,
-): Promise<void> {
-  if (row === null) {
-    await tx.query(
-      'delete from public.network_stats where bucket_start = to_timestamp($1) and bucket_end = to_timestamp($2)',
-      [from, to],
-    )
-    return
-  }
-  await tx.query(
-    `insert into public.network_stats
+  rows: readonly NetworkRow[],
+): Promise<number> {
+  const removed = await tx.query(
+    `delete from public.network_stats
+     where bucket_start >= to_timestamp($1) and bucket_end <= to_timestamp($2)
+       and bucket_end - bucket_start >= make_interval(secs => $3)
+       and (extract(epoch from bucket_start)::float8, extract(epoch from bucket_end)::float8, profile) not in (
+         select * from unnest($4::float8[], $5::float8[], $6::text[]))`,
+    [
+      bounds.from,
+      bounds.to,
+      bounds.least,
+      rows.map((row) => row.start),
+      rows.map((row) => row.end),
+      rows.map((row) => row.profile),
+    ],
+  )
+  const written = await tx.query(
+    `insert into public.network_stats as s
        (bucket_start, bucket_end, profile, device_count, device_set_hash, sums, netvar, pair, devvar, covar,
         max_abs_stouffer, normalization, method_version)
-     values (to_timestamp($1), to_timestamp($2), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+     select to_timestamp(r.start), to_timestamp(r.end), r.profile, r."deviceCount", r."deviceSetHash", r.sums, r.netvar,
+            r.pair, r.devvar, r.covar, r."maxAbsStouffer", r.normalization, $2
+     from jsonb_to_recordset($1) as r (
+       start float8, "end" float8, profile text, "deviceCount" int, "deviceSetHash" text, sums jsonb, netvar jsonb,
+       pair jsonb, devvar jsonb, covar jsonb, "maxAbsStouffer" float8, normalization text)
      on conflict (bucket_start, bucket_end, profile) do update
        set device_count = excluded.device_count, device_set_hash = excluded.device_set_hash, sums = excluded.sums,
            netvar = excluded.netvar, pair = excluded.pair, devvar = excluded.devvar, covar = excluded.covar,
            max_abs_stouffer = excluded.max_abs_stouffer, normalization = excluded.normalization,
-           method_version = excluded.method_version`,
-    [
-      from,
-      to,
-      row.profile,
-      row.deviceCount,
-      row.deviceSetHash,
-      JSON.stringify(row.sums),
-      JSON.stringify(row.netvar),
-      JSON.stringify(row.pair),
-      JSON.stringify(row.devvar),
-      JSON.stringify(row.covar),
-      row.maxAbsStouffer,
-      row.normalization,
-      methodVersion,
-    ],
+           method_version = excluded.method_version
+       where (s.device_count, s.device_set_hash, s.sums, s.netvar, s.pair, s.devvar, s.covar, s.max_abs_stouffer,
+              s.normalization, s.method_version)
+         is distinct from
+             (excluded.device_count, excluded.device_set_hash, excluded.sums, excluded.netvar, excluded.pair,
+              excluded.devvar, excluded.covar, excluded.max_abs_stouffer, excluded.normalization, excluded.method_version)`,
+    [JSON.stringify(rows), methodVersion],
   )
+  return (removed.rowCount ?? 0) + (written.rowCount ?? 0)
+}
+
+/** The hours of a day that begins at `day`, in order of profile, then time. */
+export async function readNetworkHours(
+  tx: Queryable,
+  day: number,
+): Promise<{ profile: string; sums: object; maxAbsStouffer: number | null; deviceSetHash: string }[]> {
+  const { rows } = await tx.query<{
+    profile: string
+    sums: object
+    maxAbsStouffer: number | null
+    deviceSetHash: string
+  }>(
+    `select profile, sums, max_abs_stouffer as "maxAbsStouffer", device_set_hash as "deviceSetHash"
+     from public.network_stats
+     where bucket_start >= to_timestamp($1) and bucket_end <= to_timestamp($1) + interval '1 day'
+       and bucket_end - bucket_start = interval '1 hour'
+     order by profile, bucket_start`,
+    [day],
+  )
+  return rows
 }

@@ -1,8 +1,9 @@
 import { readSlices } from '../db/slices.ts'
 import type { JobContext } from '../jobs/context.ts'
-import { deviceSeries } from '../jobs/rollup-coherence.ts'
+import { mergeByDevice } from '../jobs/rollup-coherence.ts'
 import { coherencePairs } from '../pipeline/coherence.ts'
 import { networkStats } from '../pipeline/network.ts'
+import { trialSeries } from '../pipeline/network-buckets.ts'
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import type { TestResult } from '../pipeline/tests/definition.ts'
 import type { LiveDevice } from './live-devices.ts'
@@ -100,11 +101,8 @@ async function comparePairs(
   const end = Math.ceil(to.getTime() / 60_000) * 60
   const nameOf = new Map(devices.map((device) => [device.id, device.source.name]))
   const slices = (await readSlices(pool, start, end)).filter((slice) => nameOf.has(slice.deviceId))
-  const series = deviceSeries(
-    slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart)),
-    start,
-    end,
-  )
+  const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))
+  const series = trialSeries(mergeByDevice(partials, start, end), 'all_bits')
   const { netvar, pair } = networkStats(series, start)
   const pairs = coherencePairs(series).map(({ device_a_id, device_b_id, correlation_metrics, tests }): PairFinding => {
     const pearson = tests.pearson && 'p' in tests.pearson ? tests.pearson : undefined

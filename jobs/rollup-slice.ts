@@ -1,6 +1,6 @@
 import { inTransaction } from '../db/pool.ts'
 import { readSlices } from '../db/slices.ts'
-import { lockBucket, replaceTimeslices, type TimesliceRow } from '../db/stats.ts'
+import { lockBuckets, replaceTimeslices, type TimesliceRow } from '../db/stats.ts'
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import { SLICE_METHOD_VERSION, sliceStats } from '../pipeline/slice-stats.ts'
 import { mergePartials, SLICE_SECONDS, type SlicePartial } from '../pipeline/slice.ts'
@@ -14,7 +14,7 @@ export async function runRollupSlice(context: JobContext, job: Pick<ActiveJob<'r
   await restoreSlices(context, hour, hour + HOUR, job.signal)
   await context.checkpoint('rollup: restored')
   const changed = await inTransaction(context.pool, async (tx) => {
-    await lockBucket(tx, `rollup-slice:${deviceId}:${hour}`)
+    await lockBuckets(tx, [`rollup-slice:${deviceId}:${hour}`])
     const slices = await readSlices(tx, hour, hour + HOUR, deviceId)
     await assertNoneEvicted(tx, hour, hour + HOUR)
     const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))

@@ -1,5 +1,5 @@
 /** Coherence of two devices over one bucket: the JSON of a row of `coherence_stats`. */
-import { type DeviceSeries, MIN_SECONDS, sortByDevice, trialScores } from './network.ts'
+import { type DeviceSeries, isTrial, MIN_SECONDS, sortByDevice, trialScores } from './network.ts'
 import { normalTwoSided, studentTwoSided } from './special.ts'
 
 /** Stored with every row; changes whenever a number would come out otherwise for the same trials. */
@@ -55,7 +55,7 @@ interface Scored {
   deviceId: string
   z: Float64Array
   z2: Float64Array
-  /** 1 where the device reported, else 0. */
+  /** 1 where the device has a trial, else 0. */
   present: Float64Array
 }
 
@@ -116,7 +116,7 @@ function scoreDevice(series: DeviceSeries): Scored {
     deviceId: series.deviceId,
     z,
     z2: z.map((value) => value * value),
-    present: Float64Array.from(series.bits, (bits) => (bits > 0 ? 1 : 0)),
+    present: Float64Array.from(series.bits, (bits, t) => (isTrial(bits, series.ones[t]) ? 1 : 0)),
   }
 }
 

@@ -5,7 +5,7 @@
 import { chiSquareUpper, normalTwoSided, normalUpper } from './special.ts'
 
 /** Stored with every row; changes whenever a number would come out otherwise for the same trials. */
-export const NETWORK_METHOD_VERSION = 'network-1'
+export const NETWORK_METHOD_VERSION = 'network-2'
 /** Below half a minute the normal approximations are not worth a P-value. */
 export const MIN_SECONDS = 30
 
@@ -16,9 +16,21 @@ export interface DeviceSeries {
   readonly ones: Uint32Array | Int32Array
 }
 
+/** From so many bits on, all of them equal is a sensor's failure, not chance (P = 2^-63): the trial is counted and left out. */
+export const FAILURE_BITS = 64
+
+/** Whether a second has a trial: something came, and not a failure. */
+export function isTrial(bits: number, ones: number): boolean {
+  return bits > 0 && (bits < FAILURE_BITS || (ones > 0 && ones < bits))
+}
+
+export function hasTrials({ bits, ones }: DeviceSeries): boolean {
+  return bits.some((count, t) => isTrial(count, ones[t]))
+}
+
 /** Sums over the seconds of a bucket. All but min, max and `devices` add up from shorter buckets to longer ones. */
 export interface NetworkSums {
-  /** Devices that reported at least once. */
+  /** Devices with at least one trial. */
   devices: number
   /** Seconds in which at least one device reported. */
   seconds: number
@@ -40,8 +52,10 @@ export interface NetworkSums {
   /** Fewest and most devices in one of the `seconds`; 0 if there are none. */
   min_devices: number
   max_devices: number
-  /** Device-seconds without a trial, of the devices that reported at least once. */
+  /** Device-seconds in which nothing came, of the devices with at least one trial. */
   missing: number
+  /** Device-seconds whose bits were all equal, of any device: left out (GCP: "0 and 200 of 200"). */
+  failed: number
   /** Largest |S_t|, and its second since epoch (the first of equals); null if no device reported. */
   max_abs_stouffer: number | null
   max_abs_stouffer_at: number | null
@@ -80,10 +94,10 @@ export function sortByDevice(series: readonly DeviceSeries[]): DeviceSeries[] {
   return sorted
 }
 
-/** z of every second, (2 ones - bits) / sqrt(bits); 0 where nothing came. */
+/** z of every second, (2 ones - bits) / sqrt(bits); 0 where there is no trial. */
 export function trialScores({ bits, ones }: DeviceSeries): Float64Array {
   const z = new Float64Array(bits.length)
-  for (let t = 0; t < z.length; t++) if (bits[t] > 0) z[t] = (2 * ones[t] - bits[t]) / Math.sqrt(bits[t])
+  for (let t = 0; t < z.length; t++) if (isTrial(bits[t], ones[t])) z[t] = (2 * ones[t] - bits[t]) / Math.sqrt(bits[t])
   return z
 }
 
@@ -109,11 +123,16 @@ export function networkSums(series: readonly DeviceSeries[], bucketStart: number
   const [count, z1, z2, wCount, w1, w2] = Array.from({ length: 6 }, () => new Float64Array(length))
   const sums = noSums()
   for (const device of sorted) {
-    const { bits } = device
+    const { bits, ones } = device
     const z = trialScores(device)
     let reported = 0
+    let failed = 0
     for (let t = 0; t < length; t++) {
       if (bits[t] === 0) continue
+      if (!isTrial(bits[t], ones[t])) {
+        failed++
+        continue
+      }
       const square = z[t] * z[t]
       const variance = 2 - 2 / bits[t]
       reported++
@@ -128,9 +147,10 @@ export function networkSums(series: readonly DeviceSeries[], bucketStart: number
       w1[t] += w
       w2[t] += w * w
     }
+    sums.failed += failed
     if (reported === 0) continue
     sums.devices++
-    sums.missing += length - reported
+    sums.missing += length - reported - failed
   }
   for (let t = 0; t < length; t++) {
     const n = count[t]
@@ -157,7 +177,7 @@ export function networkSums(series: readonly DeviceSeries[], bucketStart: number
 function noSums(): NetworkSums {
   const counts = { devices: 0, seconds: 0, pair_seconds: 0, sum_n: 0, sum_pairs: 0, min_devices: 0, max_devices: 0 }
   const powers = { sum_s2: 0, sum_c: 0, sum_z2: 0, sum_z2_variance: 0, sum_w: 0, sum_w_pairs: 0 }
-  return { ...counts, ...powers, missing: 0, max_abs_stouffer: null, max_abs_stouffer_at: null }
+  return { ...counts, ...powers, missing: 0, failed: 0, max_abs_stouffer: null, max_abs_stouffer_at: null }
 }
 
 /**

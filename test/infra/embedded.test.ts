@@ -133,6 +133,7 @@ test('when our process is killed with -9 the server ends, and the next start wor
   const { child } = await startInChild(true)
   const pid = await serverPid()
   child.kill('SIGKILL')
+  await once(child, 'exit')
   const server = await start()
   expect(await serverPid()).not.toBe(pid)
   expect(await query(server.urlFor('postgres'), 'select 1 as alive')).toEqual([{ alive: 1 }])

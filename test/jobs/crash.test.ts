@@ -155,7 +155,9 @@ async function readRollups({ db }: TestPipeline) {
   const { rows } = await db.query(
     `select (select sum(sample_count)::int from public.device_timeslice_stats
              where bucket_end - bucket_start = interval '1 hour') as samples,
-       (select count(*)::int from public.coherence_stats) as pairs, (select count(*)::int from public.network_stats) as networks`,
+       (select count(*)::int from public.coherence_stats) as pairs,
+       (select count(*)::int from public.network_stats
+        where bucket_end - bucket_start = interval '1 hour' and profile = 'all_bits') as networks`,
   )
   return rows[0]
 }

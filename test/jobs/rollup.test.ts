@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { NewSample } from '../../db/samples.ts'
 import { runRollupSlice } from '../../jobs/rollup-slice.ts'
-import { deviceSeries, runRollupCoherence } from '../../jobs/rollup-coherence.ts'
+import { mergeByDevice, runRollupCoherence } from '../../jobs/rollup-coherence.ts'
 import { HOUR } from '../../jobs/test-chunk.ts'
 import { coherencePairs } from '../../pipeline/coherence.ts'
 import { networkStats } from '../../pipeline/network.ts'
+import { addNetworkSums, networkBuckets, PROFILES, trialSeries } from '../../pipeline/network-buckets.ts'
 import { uuidBytes, type SampleColumns } from '../../pipeline/samples.ts'
 import { sliceStats } from '../../pipeline/slice-stats.ts'
 import { mergePartials, slicePartials } from '../../pipeline/slice.ts'
@@ -37,6 +38,7 @@ async function snapshot(table: string, order: string): Promise<string[]> {
 
 const timeslices = () => snapshot('public.device_timeslice_stats', 'device_id, bucket_start, bucket_end')
 const pairs = () => snapshot('public.coherence_stats', 'device_a_id, device_b_id, bucket_start')
+const networks = () => snapshot('public.network_stats', 'bucket_start, bucket_end, profile')
 
 function columnsOf(samples: readonly NewSample[]): SampleColumns {
   const sorted = samples.toSorted((a, b) =>
@@ -137,7 +139,10 @@ describe('recomputing', () => {
     await runRollupCoherence(pipeline.context, { data: { hour: HOUR_START }, signal })
     expect(await timeslices()).toHaveLength(2)
     expect(await pairs()).toEqual([])
-    const { rows } = await pipeline.db.query('select device_count from public.network_stats')
+    const { rows } = await pipeline.db.query(
+      `select device_count from public.network_stats
+       where profile = 'all_bits' and bucket_end - bucket_start = interval '1 hour'`,
+    )
     expect(rows).toEqual([{ device_count: 1 }])
   })
 
@@ -164,7 +169,8 @@ describe('coherence', () => {
       makeSamples(device, 100, { start: START, seed: n < 2 ? String(n) : 'same' }),
     )
     await packAll(samples)
-    const series = deviceSeries(slicePartials(columnsOf(samples)), HOUR_START, HOUR_START + HOUR)
+    const merged = mergeByDevice(slicePartials(columnsOf(samples)), HOUR_START, HOUR_START + HOUR)
+    const series = trialSeries(merged, 'all_bits')
     const expected = coherencePairs(series)
     const { rows } = await pipeline.db.query(
       `select device_a_id, device_b_id, correlation_metrics, tests from public.coherence_stats order by device_a_id, device_b_id`,
@@ -176,9 +182,53 @@ describe('coherence', () => {
       .map((row) => [row.device_a_id, row.device_b_id])
     expect(telling).toEqual([[a, b]])
 
-    const network = await pipeline.db.query('select netvar, pair, device_count, sums from public.network_stats')
-    const { netvar, pair, seconds } = networkStats(series, HOUR_START)
-    expect(network.rows).toMatchObject([{ netvar, pair, device_count: 4, sums: { seconds } }])
+    // 64-byte samples are long enough for the 200 bits of a trial.
+    for (const profile of PROFILES) {
+      const { minutes, whole } = networkBuckets(trialSeries(merged, profile), HOUR_START)
+      const expectedRows = [...minutes, ...(whole ? [whole, whole] : [])].map(
+        ({ sums: { max_abs_stouffer, ...sums } }) => {
+          return { device_count: 4, sums, max_abs_stouffer }
+        },
+      )
+      const network = await pipeline.db.query(
+        `select device_count, sums, max_abs_stouffer from public.network_stats where profile = $1
+         order by bucket_end - bucket_start, bucket_start`,
+        [profile],
+      )
+      // Two minutes, the hour, and the day that has but this hour.
+      expect(network.rows).toEqual(expectedRows)
+      expect(network.rows).toHaveLength(4)
+    }
+    const { rows: hours } = await pipeline.db.query(
+      `select pair, netvar from public.network_stats
+       where profile = 'all_bits' and bucket_end - bucket_start = interval '1 hour'`,
+    )
+    const { netvar, pair } = networkStats(series, HOUR_START)
+    expect(hours[0].pair.z).toBeCloseTo(pair.status === 'ok' ? pair.z : Number.NaN, 10)
+    expect(hours[0].netvar.df).toBe(netvar.status === 'ok' ? netvar.df : Number.NaN)
+  })
+
+  it('adds hours to the day they belong to, digit for digit, in whatever order they come', async () => {
+    const [a, b] = await pipeline.addDevices(2)
+    const hourOf = (device: typeof a, hour: number) =>
+      makeSamples(device, 40, {
+        start: (HOUR_START + hour * HOUR) * 1000,
+        sequence: BigInt(100 * hour),
+        seed: String(hour),
+      })
+    for (const hour of [3, 1, 2]) await packAll([...hourOf(a, hour), ...hourOf(b, hour)])
+    const { rows } = await pipeline.db.query(
+      `select sums, max_abs_stouffer, bucket_end - bucket_start = interval '1 day' as is_day from public.network_stats
+       where profile = 'gcp200' and bucket_end - bucket_start >= interval '1 hour' order by is_day, bucket_start`,
+    )
+    const sums = rows.map((row) => ({ ...row.sums, max_abs_stouffer: row.max_abs_stouffer }))
+    expect(sums).toHaveLength(4)
+    expect(sums[3]).toEqual(addNetworkSums(sums.slice(0, 3)))
+    expect(sums[3].seconds).toBe(120)
+    // Late data of one hour change its minute, its hour and the day, and nothing else.
+    const before = await networks()
+    await packAll(makeSamples(a, 1, { start: (HOUR_START + 2 * HOUR + 50) * 1000, sequence: 999n }))
+    expect((await networks()).filter((row) => !before.includes(row))).toHaveLength(6)
   })
 
   it('takes late data into the hour it belongs to', async () => {

@@ -276,7 +276,7 @@ describe('pairCoherence', () => {
   })
 
   it('does not test the correlation of a device that did not vary, however large its constant z', () => {
-    for (const constant of [0, 37, 100, 200]) {
+    for (const constant of [1, 37, 100, 199]) {
       const stuck = { ...b, ones: new Uint32Array(600).fill(constant) }
       const { tests, correlation_metrics: metrics } = pairCoherence(a, stuck)
       expect(tests.pearson).toEqual({ status: 'not_applicable', reason: expect.any(String) })
@@ -284,8 +284,16 @@ describe('pairCoherence', () => {
       expect(tests.product).toBeDefined()
     }
     // One second out of 600 a single bit off is variance enough.
-    const almost = { ...b, ones: new Uint32Array(600).fill(200).fill(199, 5, 6) }
+    const almost = { ...b, ones: new Uint32Array(600).fill(199).fill(198, 5, 6) }
     expect(pairCoherence(a, almost).tests.pearson).toMatchObject({ df: 598 })
+  })
+
+  it('leaves out trials whose bits are all equal: a failed sensor, not chance', () => {
+    for (const constant of [0, 200]) {
+      const failed = { ...b, ones: b.ones.slice().fill(constant, 10, 600) }
+      expect(pairCoherence(a, failed).tests).toMatchObject({ status: 'insufficient' })
+      expect(pairCoherence(a, failed).correlation_metrics.n_seconds).toBe(10)
+    }
   })
 
   it('has r = 1 and -1 and the limit p = 0 for equal and opposite devices', () => {
