@@ -78,10 +78,10 @@ export async function failAnalysis(db: Queryable, jobId: string, message: string
   )
 }
 
-/** The objects of all uploaded chunks that may hold samples of a device in [from, to), one preferred replica each. */
-export async function listChunksOfDevice(
+/** The objects of all uploaded chunks that may hold samples of these devices in [from, to), one preferred replica each. */
+export async function listChunksOfDevices(
   tx: Queryable,
-  deviceId: string,
+  deviceIds: readonly string[],
   from: string,
   to: string,
   preferred: string,
@@ -90,10 +90,10 @@ export async function listChunksOfDevice(
     `select distinct on (r.chunk_id) r.chunk_id as "chunkId", r.kind, r.backend, r.bucket, r.object_key as "objectKey",
             r.size::float8 as size, r.sha256
      from public.storj_chunks c join public.chunk_replicas r on r.chunk_id = c.id and r.kind = 'chunk'
-     where c.status = 'uploaded' and $1 = any (c.device_ids)
+     where c.status = 'uploaded' and c.device_ids && $1::text[]
        and c.max_timestamp >= $2::timestamptz and c.min_timestamp < $3::timestamptz
      order by r.chunk_id, r.verified_at is null, r.backend <> $4`,
-    [deviceId, from, to, preferred],
+    [deviceIds, from, to, preferred],
   )
   return rows
 }

@@ -8,6 +8,7 @@ import { devCommand } from './commands/dev.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { ingestCommand } from './commands/ingest.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { networkCommand } from './commands/network.ts'
 import { statusCommand } from './commands/status.ts'
 import { storageCommand } from './commands/storage.ts'
 import { tickCommand } from './commands/tick.ts'
@@ -28,6 +29,7 @@ const COMMANDS: readonly Register[] = [
   backfillCommand,
   storageCommand,
   analyzeCommand,
+  networkCommand,
 ]
 
 type StopSignal = 'SIGINT' | 'SIGTERM'

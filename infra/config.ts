@@ -42,6 +42,8 @@ const SETTINGS = z.object({
   CHUNK_TARGET_BYTES: number('whole bytes from 1024 to 1073741824', (n) => isWhole(n, 1024, 1024 ** 3), 32 * 1024 ** 2),
   CHUNK_MAX_AGE: number('seconds above 0', (n) => n > 0, 300),
   RETENTION_DAYS: number('days from 0 to 36500', (n) => n >= 0 && n <= 36_500, 30),
+  COHERENCE_PAIRS_MAX_DEVICES: number('a whole number from 2 to 256', (n) => isWhole(n, 2, 256), 32),
+  COHERENCE_REFERENCE_DAYS: number('days from 0 to 365', (n) => isWhole(n, 0, 365), 0),
   SWEEP_DELETE: oneOf('true', 'false').default('false'),
   WORK_CONCURRENCY: number('a whole number from 1 to 16', (n) => isWhole(n, 1, 16), 2),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
@@ -64,6 +66,8 @@ export interface Config {
   readonly chunkTargetBytes: number
   readonly chunkMaxAgeSeconds: number
   readonly retentionDays: number
+  readonly pairsMaxDevices: number
+  readonly referenceDays: number
   readonly sweepDeletes: boolean
   readonly workConcurrency: number
   readonly logLevel: Settings['LOG_LEVEL']
@@ -131,6 +135,8 @@ export function parseConfig(environment: Environment): Config {
     chunkTargetBytes: env.CHUNK_TARGET_BYTES,
     chunkMaxAgeSeconds: env.CHUNK_MAX_AGE,
     retentionDays: env.RETENTION_DAYS,
+    pairsMaxDevices: env.COHERENCE_PAIRS_MAX_DEVICES,
+    referenceDays: env.COHERENCE_REFERENCE_DAYS,
     sweepDeletes: env.SWEEP_DELETE === 'true',
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,

@@ -55,6 +55,8 @@ export async function openContext(
         retentionDays: config.retentionDays,
         libraryVersion: libraryVersion(),
         sweepDeletes: config.sweepDeletes,
+        pairsMaxDevices: config.pairsMaxDevices,
+        referenceDays: config.referenceDays,
       },
       log,
       checkpoint: options.checkpoint ?? (() => {}),

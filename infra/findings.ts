@@ -104,7 +104,7 @@ async function comparePairs(
   const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))
   const series = trialSeries(mergeByDevice(partials, start, end), 'all_bits')
   const { netvar, pair } = networkStats(series, start)
-  const pairs = coherencePairs(series).map(({ device_a_id, device_b_id, correlation_metrics, tests }): PairFinding => {
+  const pairs = coherencePairs(series).pairs.map(({ device_a_id, device_b_id, correlation_metrics, tests }): PairFinding => {
     const pearson = tests.pearson && 'p' in tests.pearson ? tests.pearson : undefined
     return {
       a: nameOf.get(device_a_id) as string,

@@ -14,6 +14,10 @@ export interface PipelineSettings {
   readonly libraryVersion: string
   /** Objects that no row names are removed by `sweep` only if this is set; otherwise they are counted. */
   readonly sweepDeletes: boolean
+  /** Pairs grow as the square of the devices: with more than this many, an hour keeps those that pass a screen. */
+  readonly pairsMaxDevices: number
+  /** Days before an hour whose scores give each device's own mean and variance; 0: no such rows. */
+  readonly referenceDays: number
 }
 
 /** Everything a job may touch. */

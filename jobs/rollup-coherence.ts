@@ -1,22 +1,37 @@
 import { createHash } from 'node:crypto'
+import { listWatchedPairs, replaceCoherence } from '../db/coherence.ts'
+import {
+  type DeviceTrials,
+  type NetworkRow,
+  readNetworkHours,
+  replaceDeviceTrials,
+  replaceNetwork,
+  sumDeviceTrials,
+} from '../db/network.ts'
 import { inTransaction, type Queryable } from '../db/pool.ts'
 import { readSlices } from '../db/slices.ts'
-import { lockBuckets, type NetworkRow, readNetworkHours, replaceCoherence, replaceNetwork } from '../db/stats.ts'
-import { COHERENCE_METHOD_VERSION, coherencePairs } from '../pipeline/coherence.ts'
-import { hasTrials, NETWORK_METHOD_VERSION, networkTests, type NetworkSums } from '../pipeline/network.ts'
-import { addNetworkSums, networkBuckets, PROFILES, trialSeries } from '../pipeline/network-buckets.ts'
+import { lockBuckets } from '../db/stats.ts'
+import { coherencePairs, pairName } from '../pipeline/coherence.ts'
+import {
+  type DeviceSeries,
+  hasTrials,
+  NETWORK_METHOD_VERSION,
+  networkTests,
+  type NetworkSums,
+} from '../pipeline/network.ts'
+import { addNetworkSums, networkBuckets, type Profile, PROFILES, trialSeries } from '../pipeline/network-buckets.ts'
+import { type Normalization, normalize, type Reference, referenceOf, trialSums } from '../pipeline/normalization.ts'
+import { COHERENCE_METHOD_VERSION } from '../pipeline/pair-coherence.ts'
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import { mergePartials, type SlicePartial } from '../pipeline/slice.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { assertNoneEvicted, restoreSlices } from './restore-slices.ts'
 import { HOUR } from './test-chunk.ts'
 
-/** Pairs grow as the square of the devices; above this many the hour gets its network rows, and no pair rows. */
-export const PAIRS_MAX_DEVICES = 64
 const DAY = 24 * HOUR
 
 /**
- * Recomputes one hour of the network, its minutes and its day, and of every pair, from the per-second series of all devices.
+ * Recomputes one hour of the network, its minutes and its day, and of the pairs, from the per-second series of all devices.
  */
 export async function runRollupCoherence(
   context: JobContext,
@@ -33,11 +48,10 @@ export async function runRollupCoherence(
     await assertNoneEvicted(tx, hour, end)
     const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))
     const merged = mergeByDevice(partials, hour, end)
+    const ofProfile = PROFILES.map((profile) => ({ profile, series: trialSeries(merged, profile) }))
     const series = trialSeries(merged, 'all_bits').filter(hasTrials)
-    const withPairs = series.length <= PAIRS_MAX_DEVICES
-    if (!withPairs)
-      context.log.warn({ devices: series.length, most: PAIRS_MAX_DEVICES }, 'too many devices for pair rows')
-    const pairs = withPairs ? coherencePairs(series) : []
+    const watched = new Set((await listWatchedPairs(tx)).map(({ a, b }) => pairName(a, b)))
+    const { pairs, tested } = coherencePairs(series, { mostDevices: context.settings.pairsMaxDevices, watched })
     const rows = pairs.map((pair) => ({
       deviceA: pair.device_a_id,
       deviceB: pair.device_b_id,
@@ -45,14 +59,24 @@ export async function runRollupCoherence(
       tests: pair.tests,
     }))
     const changedPairs = await replaceCoherence(tx, hour, end, COHERENCE_METHOD_VERSION, rows)
-    const changedNetwork = await replaceNetwork(
+    const references = await readReferences(tx, hour, context.settings.referenceDays)
+    await replaceDeviceTrials(
       tx,
-      { from: hour, to: end, least: 0 },
+      hour,
       NETWORK_METHOD_VERSION,
-      hourRows(merged, hour),
+      ofProfile.flatMap(({ profile, series: devices }) =>
+        deviceTrials(profile, devices, references.get(profile) ?? []),
+      ),
     )
+    const networkRows = ofProfile.flatMap(({ profile, series: devices }) => [
+      ...hourRows(profile, 'theoretical', devices, hour),
+      ...hourRows(profile, 'empirical', normalize(devices, references.get(profile) ?? []), hour),
+    ])
+    const bounds = { from: hour, to: end, least: 0 }
+    const changedNetwork = await replaceNetwork(tx, bounds, NETWORK_METHOD_VERSION, networkRows)
     await rollUpDay(tx, day)
-    return { output: { devices: series.length, pairs: pairs.length, changed: changedPairs + changedNetwork } }
+    const changed = changedPairs + changedNetwork
+    return { output: { devices: series.length, tested, pairs: pairs.length, changed } }
   })
 }
 
@@ -63,23 +87,58 @@ export function mergeByDevice(partials: readonly SlicePartial[], from: number, t
   )
 }
 
-/** The rows of an hour and of its minutes, in every profile that has trials. */
-function hourRows(merged: readonly SlicePartial[], hour: number): NetworkRow[] {
-  return PROFILES.flatMap((profile) => {
-    const { minutes, whole } = networkBuckets(trialSeries(merged, profile), hour)
-    return [...minutes, ...(whole ? [whole] : [])].map(({ start, end, deviceIds, sums }) =>
-      networkRow(profile, start, end, hashOf(deviceIds), sums),
-    )
+/** The devices' own means and variances over the days before an hour, by profile. The hour itself has no part in them. */
+async function readReferences(tx: Queryable, hour: number, days: number): Promise<Map<string, Reference[]>> {
+  const sums = days === 0 ? [] : await sumDeviceTrials(tx, hour - days * DAY, hour)
+  const byProfile = Map.groupBy(sums, ({ profile }) => profile)
+  return new Map(
+    [...byProfile].map(([profile, devices]) => [
+      profile,
+      devices.flatMap((device) => referenceOf(device.deviceId, device) ?? []),
+    ]),
+  )
+}
+
+function deviceTrials(
+  profile: Profile,
+  series: readonly DeviceSeries[],
+  references: readonly Reference[],
+): DeviceTrials[] {
+  return series.map((device) => {
+    const reference = references.find(({ deviceId }) => deviceId === device.deviceId)
+    return {
+      deviceId: device.deviceId,
+      profile,
+      ...trialSums(device),
+      referenceTrials: reference?.trials ?? null,
+      referenceMean: reference?.mean ?? null,
+      referenceVariance: reference?.variance ?? null,
+    }
   })
 }
 
-/** A day is the sum of its hours as they stand, in every profile. */
+/** The rows of an hour and of its minutes; none without series. */
+function hourRows(
+  profile: Profile,
+  normalization: Normalization,
+  series: readonly DeviceSeries[],
+  hour: number,
+): NetworkRow[] {
+  const { minutes, whole } = networkBuckets(series, hour)
+  return [...minutes, ...(whole ? [whole] : [])].map(({ start, end, deviceIds, sums }) =>
+    networkRow({ start, end, profile, normalization }, hashOf(deviceIds), sums),
+  )
+}
+
+/** A day is the sum of its hours as they stand, in every profile and normalisation. */
 async function rollUpDay(tx: Queryable, day: number): Promise<void> {
-  const hours = Map.groupBy(await readNetworkHours(tx, day), ({ profile }) => profile)
-  const rows = [...hours].map(([profile, parts]) => {
+  const hours = Map.groupBy(await readNetworkHours(tx, day), (hour) => `${hour.profile} ${hour.normalization}`)
+  const rows = [...hours.values()].map((parts) => {
+    const { profile, normalization } = parts[0]
     // The largest |S| is kept beside the sums.
     const sums = parts.map((part) => ({ ...part.sums, max_abs_stouffer: part.maxAbsStouffer }) as NetworkSums)
-    return networkRow(profile, day, day + DAY, hashOf(parts.map((part) => part.deviceSetHash)), addNetworkSums(sums))
+    const bucket = { start: day, end: day + DAY, profile, normalization }
+    return networkRow(bucket, hashOf(parts.map((part) => part.deviceSetHash)), addNetworkSums(sums))
   })
   await replaceNetwork(tx, { from: day, to: day + DAY, least: DAY }, NETWORK_METHOD_VERSION, rows)
 }
@@ -88,17 +147,11 @@ function hashOf(names: readonly string[]): string {
   return createHash('sha256').update(names.join('\n')).digest('hex')
 }
 
-function networkRow(profile: string, start: number, end: number, hash: string, all: NetworkSums): NetworkRow {
+function networkRow(
+  bucket: Pick<NetworkRow, 'start' | 'end' | 'profile' | 'normalization'>,
+  hash: string,
+  all: NetworkSums,
+): NetworkRow {
   const { max_abs_stouffer: maxAbsStouffer, ...sums } = all
-  return {
-    start,
-    end,
-    profile,
-    deviceCount: sums.devices,
-    deviceSetHash: hash,
-    sums,
-    ...networkTests(all),
-    maxAbsStouffer,
-    normalization: 'theoretical',
-  }
+  return { ...bucket, deviceCount: sums.devices, deviceSetHash: hash, sums, ...networkTests(all), maxAbsStouffer }
 }

@@ -2,37 +2,32 @@ import { z } from 'zod'
 import {
   completeAnalysis,
   failAnalysis,
-  listChunksOfDevice,
   listReadableDevices,
   startAnalysis,
   type AnalysisJob,
   type AnalysisResult,
 } from '../db/analysis.ts'
 import { inTransaction } from '../db/pool.ts'
-import { readUnpackedSamples } from '../db/samples.ts'
-import { decodeChunk } from '../pipeline/chunk-format.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
-import { mergeSamples, selectSamples } from '../pipeline/merge-samples.ts'
-import type { SampleColumns } from '../pipeline/samples.ts'
 import { segmentByDevice } from '../pipeline/segments.ts'
 import { secondLevelRows } from '../pipeline/second-level.ts'
 import { cutSegments } from '../pipeline/sequences.ts'
 import { totalBytes, type TestParams, type TestResult } from '../pipeline/tests/definition.ts'
 import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
+import { analyzeCoherence, COHERENCE_PARAMETERS, COHERENCE_TEST_NAMES } from './analyze-coherence.ts'
 import { completeJob } from './boss.ts'
+import { collectSamples, type TimeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
-import { readReplica } from './read-object.ts'
 import { type TestPool, type TestTask, withTestPool } from './test-pool.ts'
-
-/** Payload of one device that an analysis holds in memory at most. */
-export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
 
 /** More sequences than this say nothing more. */
 const MOST_SEQUENCES = 100_000
 
+const ALL_NAMES = [...testNames, ...COHERENCE_TEST_NAMES]
+
 /**
- * Parameters by test name, each a subset of that test's defaults (made from the registry, so it cannot fall behind it); and
- * `sequences`, which cuts the data and asks for second-level tests over the parts.
+ * Parameters by test name, each a subset of that test's defaults (made from the registry, so it cannot fall behind it);
+ * `sequences`, which cuts the data and asks for second-level tests over the parts; and `coherence`, of the tests of several devices.
  */
 const PARAMETERS = z.strictObject({
   ...Object.fromEntries(
@@ -50,27 +45,33 @@ const PARAMETERS = z.strictObject({
         .multipleOf(8),
     })
     .optional(),
+  coherence: COHERENCE_PARAMETERS.optional(),
 })
 
 interface Parameters {
   readonly byTest: Record<string, TestParams>
   readonly sequenceBytes: number | null
+  readonly coherence: z.output<typeof COHERENCE_PARAMETERS>
+  readonly range: TimeRange
 }
 
-/**
- * Answers one row of analysis_jobs. Every sample of the range counts once: those of uploaded chunks are read from where
- * chunk_replicas says, all others from Postgres, cut in two by one snapshot.
- */
+/** Answers one row of analysis_jobs. */
 export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analysis'>) {
   const request = await startAnalysis(context.pool, job.data.analysis_job_id)
   if (request === null) return { output: { skipped: 'done already, or deleted' } }
   try {
     const parameters = validate(request)
     const devices = await readableDevices(context, request)
+    const together = request.testNames.filter((name) => COHERENCE_TEST_NAMES.includes(name))
+    const alone = request.testNames.filter((name) => !COHERENCE_TEST_NAMES.includes(name))
     const results: AnalysisResult[] = []
-    for (const deviceId of devices) {
+    for (const deviceId of alone.length === 0 ? [] : devices) {
       job.signal.throwIfAborted()
-      results.push(...(await analyzeDevice(context, job, request, deviceId, parameters)))
+      results.push(...(await analyzeDevice(context, job, alone, deviceId, parameters)))
+    }
+    if (together.length > 0) {
+      const asked = { names: together, devices, range: parameters.range }
+      results.push(...(await analyzeCoherence(context, asked, parameters.coherence, job.signal)))
     }
     await inTransaction(context.pool, async (tx) => {
       await completeAnalysis(tx, request.id, results)
@@ -93,32 +94,37 @@ function invalid(message: string): CoherenceError {
 
 function validate(request: AnalysisJob): Parameters {
   if (request.testNames.length === 0) {
-    throw invalid(`test_names is empty. Name one or more of: ${testNames.join(', ')}.`)
+    throw invalid(`test_names is empty. Name one or more of: ${ALL_NAMES.join(', ')}.`)
   }
-  const unknown = request.testNames.filter((name) => !testNames.includes(name))
+  const unknown = request.testNames.filter((name) => !ALL_NAMES.includes(name))
   if (unknown.length > 0) {
     throw invalid(
-      `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${testNames.join(', ')}.`,
+      `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${ALL_NAMES.join(', ')}.`,
     )
   }
-  if (microseconds(request.from) >= microseconds(request.to)) {
-    throw invalid('time_range_start must be before time_range_end.')
+  const range = {
+    from: request.from,
+    to: request.to,
+    fromUs: microseconds(request.from),
+    toUs: microseconds(request.to),
   }
+  if (range.fromUs >= range.toUs) throw invalid('time_range_start must be before time_range_end.')
   const parsed = PARAMETERS.safeParse(request.parameters)
   if (!parsed.success) {
     throw invalid(
       `parameters is an object of test names, each with that test's parameters: ${z.prettifyError(parsed.error)}`,
     )
   }
-  const { sequences, ...rest } = parsed.data
+  const { sequences, coherence = COHERENCE_PARAMETERS.parse({}), ...rest } = parsed.data
   const byTest = withoutUndefined(rest as Record<string, TestParams | undefined>)
   try {
     // On no data every test answers "insufficient"; a parameter that does not exist or is out of range throws.
-    runTests(request.testNames, [], { params: byTest })
+    const names = request.testNames.filter((name) => testNames.includes(name))
+    runTests(names, [], { params: byTest })
   } catch (error) {
     throw invalid(`parameters: ${(error as Error).message}.`)
   }
-  return { byTest, sequenceBytes: sequences === undefined ? null : sequences.length_bits / 8 }
+  return { byTest, sequenceBytes: sequences === undefined ? null : sequences.length_bits / 8, coherence, range }
 }
 
 /** What the row asks for, cut down to what its user owns; an admin may ask for every device. */
@@ -137,14 +143,14 @@ async function readableDevices(context: JobContext, request: AnalysisJob): Promi
 async function analyzeDevice(
   context: JobContext,
   job: ActiveJob<'run-analysis'>,
-  request: AnalysisJob,
+  names: readonly string[],
   deviceId: string,
-  { byTest, sequenceBytes }: Parameters,
+  { byTest, sequenceBytes, range }: Parameters,
 ): Promise<AnalysisResult[]> {
-  const samples = await collectSamples(context, job, request, deviceId)
-  const [device] = segmentByDevice(samples)
+  const samples = await collectSamples(context, [deviceId], range, job.signal)
+  const [device] = segmentByDevice(samples.get(deviceId)!)
   const { segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
-  const tests = request.testNames.map((name) => ({ name, params: byTest[name] ?? {} }))
+  const tests = names.map((name) => ({ name, params: byTest[name] ?? {} }))
   const bytes = segments.map((segment) => segment.bytes)
   const about = { data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION }
   return await withTestPool(1, job.signal, async (pool) => {
@@ -199,38 +205,6 @@ async function testSequences(
     const status = sequences.length === 0 ? { status: 'insufficient', reason } : { status: 'ok' }
     return { testName: name, summary: { ...status, ...facts, second_level: rows }, metrics: { params } }
   })
-}
-
-async function collectSamples(
-  context: JobContext,
-  job: ActiveJob<'run-analysis'>,
-  request: AnalysisJob,
-  deviceId: string,
-): Promise<SampleColumns> {
-  const { from, to } = request
-  const { replicas, waiting } = await inTransaction(context.pool, async (tx) => {
-    // One snapshot: a chunk that is uploaded a moment later is still among the waiting rows, and only there.
-    await tx.query('set transaction isolation level repeatable read read only')
-    return {
-      replicas: await listChunksOfDevice(tx, deviceId, from, to, context.store.backend),
-      waiting: await readUnpackedSamples(tx, deviceId, from, to),
-    }
-  })
-  const parts: SampleColumns[] = [waiting]
-  let bytes = waiting.data.length
-  for (const replica of replicas) {
-    job.signal.throwIfAborted()
-    const { samples } = decodeChunk(await readReplica(context, replica, job.signal))
-    const selected = selectSamples(samples, deviceId, microseconds(from), microseconds(to))
-    bytes += selected.data.length
-    if (bytes > ANALYSIS_MAX_BYTES) {
-      throw invalid(
-        `Device ${deviceId} has more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
-      )
-    }
-    parts.push(selected)
-  }
-  return mergeSamples(parts)
 }
 
 /** Microseconds since 1970 of a timestamptz as Postgres prints it, none of its six decimals lost. */

@@ -1,180 +1,149 @@
-/** Coherence of two devices over one bucket: the JSON of a row of `coherence_stats`. */
-import { type DeviceSeries, isTrial, MIN_SECONDS, sortByDevice, trialScores } from './network.ts'
-import { normalTwoSided, studentTwoSided } from './special.ts'
+/** Coherence of all pairs of devices over one bucket: the rows of `coherence_stats`. */
+import { benjaminiHochberg } from './multiple-testing.ts'
+import { type DeviceSeries, MIN_SECONDS, sortByDevice } from './network.ts'
+import {
+  type Judged,
+  type OverlapSums,
+  type PairCoherence,
+  type PairMember,
+  pairRow,
+  pearsonR,
+  productZ,
+  testPearson,
+} from './pair-coherence.ts'
+import { pairDevice } from './pair-tests.ts'
+import { type PairSums, pairSums } from './pair-sums.ts'
+import { normalTwoSided } from './special.ts'
+import type { SecondBytes } from './xor-match.ts'
 
-/** Stored with every row; changes whenever a number would come out otherwise for the same trials. */
-export const COHERENCE_METHOD_VERSION = 'coherence-1'
-
-/** Sums over the seconds in which both devices reported, x = z of device a and y = z of device b. They add over buckets. */
-export interface CorrelationMetrics {
-  n_seconds: number
-  /** n_seconds / seconds of the bucket. */
-  overlap_fraction: number
-  sum_xy: number
-  sum_x: number
-  sum_y: number
-  sum_x2: number
-  sum_y2: number
-  /** Null without data enough or without variance. */
-  pearson_r: number | null
-  product_z: number | null
+/** Which pairs of a bucket get a row. All are tested for product and correlation whatever this says. */
+export interface PairSelection {
+  /** With more devices only the pairs that pass the screen do: a product or correlation with q <= SCREEN_Q among all pairs. */
+  readonly mostDevices?: number
+  /** Pairs that do in any case, as `pairName` names them. */
+  readonly watched?: ReadonlySet<string>
+  /** Where the bytes are at hand, by device: for xor_match. */
+  readonly bytes?: ReadonlyMap<string, SecondBytes>
 }
 
-/** `q_value` and `n_tests` are there where the pair was one of a bucket's. */
-export interface PairTest {
-  stat: number
-  p: number
-  q_value?: number
-  n_tests?: number
+export interface BucketCoherence {
+  /** By device a, then b. */
+  pairs: PairCoherence[]
+  /** Pairs with seconds enough in common, with a row or without. */
+  tested: number
 }
 
-/** `stat` is Student's t; null stands for infinite, where |r| = 1. */
-export interface PearsonTest extends Omit<PairTest, 'stat'> {
-  stat: number | null
-  df: number
+export const SCREEN_Q = 0.05
+
+export function pairName(a: string, b: string): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`
 }
 
-export interface PairTests {
-  status: 'ok' | 'insufficient'
-  reason?: string
-  product?: PairTest
-  pearson?: PearsonTest | { status: 'not_applicable'; reason: string }
-  method_version: string
-  normalization: 'theoretical'
-}
-
-/** Named as the columns of `coherence_stats`; a before b in the order of the ids' text. */
-export interface PairCoherence {
-  device_a_id: string
-  device_b_id: string
-  correlation_metrics: CorrelationMetrics
-  tests: PairTests
-}
-
-interface Scored {
-  deviceId: string
-  z: Float64Array
-  z2: Float64Array
-  /** 1 where the device has a trial, else 0. */
-  present: Float64Array
-}
-
-/**
- * How far two devices move together over the seconds both reported (at least 30, else 'insufficient').
- * - product: sum xy / sqrt(n) ~ N(0, 1), two-sided. Uses the theoretical mean and variance, so biased devices show in it.
- * - pearson: t = r sqrt(df / (1 - r^2)), df = n - 2, two-sided; blind to bias. 'not_applicable' if a device did not vary.
- * The same result whichever comes first. Throws RangeError on equal ids or unequal lengths.
- */
+/** How far two devices move together, as `pairRow` says. The same whichever comes first. Throws RangeError as below. */
 export function pairCoherence(first: DeviceSeries, second: DeviceSeries): PairCoherence {
-  const [a, b] = sortByDevice([first, second]).map(scoreDevice)
-  return comparePair(a, b)
+  const [a, b] = sortByDevice([first, second])
+  const sums = sumsAt(pairSums([a, b]), 0)
+  return pairRow(sums, { device: pairDevice(a) }, { device: pairDevice(b) })
 }
 
 /**
- * All pairs of a bucket, by device a, then b, with the Benjamini-Hochberg q-value of each test among those of its kind in the
- * bucket (`n_tests`). O(pairs x seconds). Identical, digit for digit, for any order of `series`. Throws RangeError as above.
+ * The pairs of a bucket with the Benjamini-Hochberg q-value of each test among those of its kind in the bucket (`n_tests`).
+ * Behind a screen the tests that only the selected pairs have count as many as pairs were screened, the others with P = 1:
+ * their q-values err upward. Identical, digit for digit, for any order of `series`. Throws RangeError on equal ids or
+ * unequal lengths.
  */
-export function coherencePairs(series: readonly DeviceSeries[]): PairCoherence[] {
-  const scored = sortByDevice(series).map(scoreDevice)
+export function coherencePairs(series: readonly DeviceSeries[], selection: PairSelection = {}): BucketCoherence {
+  const { mostDevices = Infinity, watched = new Set(), bytes } = selection
+  const sorted = sortByDevice(series)
+  const sums = pairSums(sorted)
+  const screen = screenPairs(sums)
+  const isScreened = sorted.length > mostDevices
+  const members = new Map<number, PairMember>()
+  const memberAt = (i: number) => {
+    let member = members.get(i)
+    if (!member) {
+      member = { device: pairDevice(sorted[i]), bytes: bytes?.get(sorted[i].deviceId) }
+      members.set(i, member)
+    }
+    return member
+  }
   const pairs: PairCoherence[] = []
-  for (let i = 0; i < scored.length; i++) {
-    for (let j = i + 1; j < scored.length; j++) pairs.push(comparePair(scored[i], scored[j]))
-  }
-  addQValues(pairs.flatMap(({ tests }) => (tests.product ? [tests.product] : [])))
-  addQValues(pairs.flatMap(({ tests }) => (tests.pearson && 'p' in tests.pearson ? [tests.pearson] : [])))
-  return pairs
-}
-
-/**
- * Benjamini-Hochberg q-values, in the order of `p`: q of the i-th smallest of m is min over j >= i of m p_(j) / j, at most 1
- * (Benjamini & Hochberg 1995; as R's p.adjust). Throws RangeError on a p outside [0, 1].
- */
-export function benjaminiHochberg(p: readonly number[]): number[] {
-  const bad = p.find((value) => !(value >= 0 && value <= 1))
-  if (bad !== undefined) throw new RangeError(`not a P-value: ${bad}`)
-  const descending = Array.from(p.keys()).toSorted((a, b) => p[b] - p[a])
-  const q = Array.from(p, () => 1)
-  let least = 1
-  descending.forEach((index, above) => {
-    least = Math.min(least, (p.length / (p.length - above)) * p[index])
-    q[index] = least
-  })
-  return q
-}
-
-function addQValues(tests: { p: number; q_value?: number; n_tests?: number }[]): void {
-  const q = benjaminiHochberg(tests.map(({ p }) => p))
-  tests.forEach((test, i) => {
-    test.q_value = q[i]
-    test.n_tests = tests.length
-  })
-}
-
-function scoreDevice(series: DeviceSeries): Scored {
-  const z = trialScores(series)
-  return {
-    deviceId: series.deviceId,
-    z,
-    z2: z.map((value) => value * value),
-    present: Float64Array.from(series.bits, (bits, t) => (isTrial(bits, series.ones[t]) ? 1 : 0)),
-  }
-}
-
-function comparePair(a: Scored, b: Scored): PairCoherence {
-  const sums = overlapSums(a, b)
-  const n = sums.n_seconds
-  const pair = { device_a_id: a.deviceId, device_b_id: b.deviceId }
-  const provenance = { method_version: COHERENCE_METHOD_VERSION, normalization: 'theoretical' } as const
-  if (n < MIN_SECONDS) {
-    const reason = `${MIN_SECONDS} seconds in common needed, ${n} found`
-    return {
-      ...pair,
-      correlation_metrics: { ...sums, pearson_r: null, product_z: null },
-      tests: { status: 'insufficient', reason, ...provenance },
+  for (let i = 0, k = 0; i < sorted.length; i++) {
+    for (let j = i + 1; j < sorted.length; j++, k++) {
+      const passes = !isScreened || Math.min(screen.product.q[k], screen.pearson.q[k]) <= SCREEN_Q
+      if (!passes && !watched.has(pairName(sorted[i].deviceId, sorted[j].deviceId))) continue
+      const row = pairRow(sumsAt(sums, k), memberAt(i), memberAt(j))
+      for (const kind of ['product', 'pearson'] as const) {
+        const test = row.tests[kind]
+        if (test && 'p' in test) judge(test, screen[kind].q[k], screen[kind].tests)
+      }
+      pairs.push(row)
     }
   }
-  const productZ = sums.sum_xy / Math.sqrt(n)
-  const r = pearsonR(sums)
-  const product = { stat: productZ, p: normalTwoSided(productZ) }
-  const pearson =
-    r === null ? ({ status: 'not_applicable', reason: 'a device did not vary' } as const) : testPearson(r, n)
+  const tested = screen.product.tests
+  for (const kind of ['xor_match', 'lag_scan', 'mutual_info', 'msc'] as const) {
+    judgeKind(pairs, kind, isScreened ? tested : undefined)
+  }
+  return { pairs, tested }
+}
+
+/** The q-value of every pair's test; 1 where there is none. */
+interface Screened {
+  readonly q: Float64Array
+  readonly tests: number
+}
+
+function screenPairs(sums: PairSums): { product: Screened; pearson: Screened } {
+  const product = new Float64Array(sums.n.length).fill(Number.NaN)
+  const pearson = product.slice()
+  for (let k = 0; k < product.length; k++) {
+    if (sums.n[k] < MIN_SECONDS) continue
+    const ofPair = sumsAt(sums, k)
+    product[k] = normalTwoSided(productZ(ofPair))
+    const r = pearsonR(ofPair)
+    if (r !== null) pearson[k] = testPearson(r, sums.n[k]).p
+  }
+  return { product: qValues(product), pearson: qValues(pearson) }
+}
+
+function qValues(p: Float64Array): Screened {
+  const present = Array.from(p.keys()).filter((k) => !Number.isNaN(p[k]))
+  const q = new Float64Array(p.length).fill(1)
+  benjaminiHochberg(present.map((k) => p[k])).forEach((value, i) => (q[present[i]] = value))
+  return { q, tests: present.length }
+}
+
+function judgeKind(
+  pairs: readonly PairCoherence[],
+  kind: 'xor_match' | 'lag_scan' | 'mutual_info' | 'msc',
+  tests: number | undefined,
+): void {
+  const found: { test: Judged; p: number }[] = []
+  for (const pair of pairs) {
+    const test = pair.tests[kind]
+    if (test && 'p_sidak' in test) found.push({ test, p: test.p_sidak })
+    else if (test && 'p' in test) found.push({ test, p: test.p })
+  }
+  const count = tests ?? found.length
+  const q = benjaminiHochberg(
+    found.map(({ p }) => p),
+    count,
+  )
+  found.forEach(({ test }, i) => judge(test, q[i], count))
+}
+
+function judge(test: Judged, qValue: number, tests: number): void {
+  test.q_value = qValue
+  test.n_tests = tests
+}
+
+function sumsAt(sums: PairSums, k: number): OverlapSums {
   return {
-    ...pair,
-    correlation_metrics: { ...sums, pearson_r: r, product_z: productZ },
-    tests: { status: 'ok', product, pearson, ...provenance },
+    n_seconds: sums.n[k],
+    sum_xy: sums.sumXY[k],
+    sum_x: sums.sumX[k],
+    sum_y: sums.sumY[k],
+    sum_x2: sums.sumX2[k],
+    sum_y2: sums.sumY2[k],
   }
-}
-
-/** Absent seconds hold z = 0 and present = 0, so the loop has no branch: 60 devices x 1 h is 6.4 million turns of it. */
-function overlapSums(a: Scored, b: Scored): Omit<CorrelationMetrics, 'pearson_r' | 'product_z'> {
-  const [x, y, x2, y2, inA, inB] = [a.z, b.z, a.z2, b.z2, a.present, b.present]
-  let [n, sumXY, sumX, sumY, sumX2, sumY2] = [0, 0, 0, 0, 0, 0]
-  for (let t = 0; t < x.length; t++) {
-    n += inA[t] * inB[t]
-    sumXY += x[t] * y[t]
-    sumX += x[t] * inB[t]
-    sumY += y[t] * inA[t]
-    sumX2 += x2[t] * inB[t]
-    sumY2 += y2[t] * inA[t]
-  }
-  const sums = { sum_xy: sumXY, sum_x: sumX, sum_y: sumY, sum_x2: sumX2, sum_y2: sumY2 }
-  return { n_seconds: n, overlap_fraction: x.length === 0 ? 0 : n / x.length, ...sums }
-}
-
-/** Null if a device did not vary, which after summing squares means: by no more than the sums' rounding. */
-function pearsonR(sums: Omit<CorrelationMetrics, 'pearson_r' | 'product_z'>): number | null {
-  const { n_seconds: n, sum_x: sx, sum_y: sy } = sums
-  const xx = sums.sum_x2 - (sx * sx) / n
-  const yy = sums.sum_y2 - (sy * sy) / n
-  const rounding = 4 * n * Number.EPSILON
-  if (xx <= rounding * sums.sum_x2 || yy <= rounding * sums.sum_y2) return null
-  const r = (sums.sum_xy - (sx * sy) / n) / Math.sqrt(xx * yy)
-  return Math.max(-1, Math.min(1, r))
-}
-
-function testPearson(r: number, n: number): PearsonTest {
-  const df = n - 2
-  if (Math.abs(r) === 1) return { stat: null, df, p: 0 }
-  const stat = r * Math.sqrt(df / (1 - r * r))
-  return { stat, df, p: studentTwoSided(stat, df) }
 }

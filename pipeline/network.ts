@@ -2,6 +2,7 @@
  * What all devices do together: the statistics of one row of `network_stats`. A trial is the ones k among the n bits that a
  * device sent in a UTC second, z = (2k - n) / sqrt(n); profile `all_bits`: n is whatever came in that second.
  */
+import { secondSums } from './second-sums.ts'
 import { chiSquareUpper, normalTwoSided, normalUpper } from './special.ts'
 
 /** Stored with every row; changes whenever a number would come out otherwise for the same trials. */
@@ -14,6 +15,8 @@ export interface DeviceSeries {
   readonly deviceId: string
   readonly bits: Uint32Array | Int32Array
   readonly ones: Uint32Array | Int32Array
+  /** Scores are taken less this mean, over this standard deviation; without it as they are. */
+  readonly reference?: { readonly mean: number; readonly sd: number }
 }
 
 /** From so many bits on, all of them equal is a sensor's failure, not chance (P = 2^-63): the trial is counted and left out. */
@@ -94,10 +97,13 @@ export function sortByDevice(series: readonly DeviceSeries[]): DeviceSeries[] {
   return sorted
 }
 
-/** z of every second, (2 ones - bits) / sqrt(bits); 0 where there is no trial. */
-export function trialScores({ bits, ones }: DeviceSeries): Float64Array {
+/** z of every second, (2 ones - bits) / sqrt(bits), normalised by the series' reference; 0 where there is no trial. */
+export function trialScores({ bits, ones, reference }: DeviceSeries): Float64Array {
+  const { mean, sd } = reference ?? { mean: 0, sd: 1 }
   const z = new Float64Array(bits.length)
-  for (let t = 0; t < z.length; t++) if (isTrial(bits[t], ones[t])) z[t] = (2 * ones[t] - bits[t]) / Math.sqrt(bits[t])
+  for (let t = 0; t < z.length; t++) {
+    if (isTrial(bits[t], ones[t])) z[t] = ((2 * ones[t] - bits[t]) / Math.sqrt(bits[t]) - mean) / sd
+  }
   return z
 }
 
@@ -119,51 +125,27 @@ export function networkStats(series: readonly DeviceSeries[], bucketStart: numbe
 export function networkSums(series: readonly DeviceSeries[], bucketStart: number): NetworkSums {
   const sorted = sortByDevice(series)
   const length = sorted[0]?.bits.length ?? 0
-  // Per second: devices, sum z, sum z^2; devices of n > 1, sum w, sum w^2.
-  const [count, z1, z2, wCount, w1, w2] = Array.from({ length: 6 }, () => new Float64Array(length))
+  const { count, z, z2, variance, wCount, w, w2, trials, failed } = secondSums(sorted)
   const sums = noSums()
-  for (const device of sorted) {
-    const { bits, ones } = device
-    const z = trialScores(device)
-    let reported = 0
-    let failed = 0
-    for (let t = 0; t < length; t++) {
-      if (bits[t] === 0) continue
-      if (!isTrial(bits[t], ones[t])) {
-        failed++
-        continue
-      }
-      const square = z[t] * z[t]
-      const variance = 2 - 2 / bits[t]
-      reported++
-      count[t]++
-      z1[t] += z[t]
-      z2[t] += square
-      sums.sum_z2_variance += variance
-      // A single bit has z^2 = 1 always: no variance to share.
-      if (variance === 0) continue
-      const w = (square - 1) / Math.sqrt(variance)
-      wCount[t]++
-      w1[t] += w
-      w2[t] += w * w
-    }
-    sums.failed += failed
-    if (reported === 0) continue
+  for (const [i, { bits }] of sorted.entries()) {
+    sums.failed += failed[i]
+    if (trials[i] === 0) continue
     sums.devices++
-    sums.missing += length - reported - failed
+    sums.missing += bits.length - trials[i] - failed[i]
   }
   for (let t = 0; t < length; t++) {
     const n = count[t]
     if (n === 0) continue
-    const stouffer = Math.abs(z1[t]) / Math.sqrt(n)
+    const stouffer = Math.abs(z[t]) / Math.sqrt(n)
     sums.seconds++
     if (n > 1) sums.pair_seconds++
     sums.sum_n += n
     sums.sum_pairs += (n * (n - 1)) / 2
-    sums.sum_s2 += (z1[t] * z1[t]) / n
-    sums.sum_c += (z1[t] * z1[t] - z2[t]) / 2
+    sums.sum_s2 += (z[t] * z[t]) / n
+    sums.sum_c += (z[t] * z[t] - z2[t]) / 2
     sums.sum_z2 += z2[t]
-    sums.sum_w += (w1[t] * w1[t] - w2[t]) / 2
+    sums.sum_z2_variance += variance[t]
+    sums.sum_w += (w[t] * w[t] - w2[t]) / 2
     sums.sum_w_pairs += (wCount[t] * (wCount[t] - 1)) / 2
     sums.min_devices = sums.seconds === 1 ? n : Math.min(sums.min_devices, n)
     sums.max_devices = Math.max(sums.max_devices, n)

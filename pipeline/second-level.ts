@@ -2,7 +2,7 @@
  * What the P-values of many sequences say together: how many pass, and whether they are uniform. SP 800-22 rev 1a, 4.2.
  * The sequences must not share bits. Results that are not 'ok' have no P-value; they are counted as what they are.
  */
-import { benjaminiHochberg } from './coherence.ts'
+import { benjaminiHochberg, holm } from './multiple-testing.ts'
 import { type KolmogorovSmirnov, kolmogorovSmirnov, requirePValues } from './kolmogorov-smirnov.ts'
 import { binomialUpper, chiSquareUpper, normalTwoSided } from './special.ts'
 import type { TestResult, TestStatus } from './tests/definition.ts'
@@ -111,24 +111,6 @@ export function uniformity(pValues: readonly number[]): Uniformity {
   const expected = pValues.length / BINS
   const chi2 = bins.reduce((sum, count) => sum + (count - expected) ** 2, 0) / expected
   return { bins, chi2, p: chiSquareUpper(chi2, BINS - 1) }
-}
-
-/**
- * P-values adjusted by Holm's step-down method, in the order of `p`: any that is alpha or less may be called false with
- * at most probability alpha of one false call among them all, however the tests depend on each other (Holm 1979; as R's
- * p.adjust). Throws RangeError on a p outside [0, 1].
- */
-export function holm(p: readonly number[]): number[] {
-  requirePValues(p)
-  const adjusted = Array.from(p, () => 1)
-  let largest = 0
-  Array.from(p.keys())
-    .toSorted((a, b) => p[a] - p[b])
-    .forEach((index, below) => {
-      largest = Math.min(1, Math.max(largest, (p.length - below) * p[index]))
-      adjusted[index] = largest
-    })
-  return adjusted
 }
 
 /**

@@ -25,7 +25,7 @@ beforeEach(async () => {
   await client.query(
     `insert into network_stats (bucket_start, bucket_end, device_count, device_set_hash, sums, netvar, pair, devvar, covar,
        normalization, method_version)
-     values ('2026-01-01', '2026-01-02', 2, 'hash', '{}', '{}', '{}', '{}', '{}', 'n', '1')`,
+     values ('2026-01-01', '2026-01-02', 2, 'hash', '{}', '{}', '{}', '{}', '{}', 'theoretical', '1')`,
   )
 })
 afterEach(async () => {
@@ -84,6 +84,11 @@ async function addPerson(): Promise<Person> {
       chunk,
     ],
     [
+      `insert into device_trials (device_id, bucket_start, profile, trials, failed, sum_z, sum_z2, method_version)
+       values ($1, '2026-01-01', 'all_bits', 1, 0, 1, 1, '1')`,
+      device,
+    ],
+    [
       `insert into chunk_slices (chunk_id, device_id, slice_start, partial) values ($1, $2, '2026-01-01', '\\x00')`,
       chunk,
       device,
@@ -131,6 +136,7 @@ const VISIBLE: Record<string, number | string> = {
   coherence_stats: 1,
   device_health: 1,
   device_timeslice_stats: 1,
+  device_trials: 1,
   devices: 1,
   entropy_samples: 1,
   maintenance_log: 0,
@@ -139,9 +145,12 @@ const VISIBLE: Record<string, number | string> = {
   profiles: 1,
   sampling_profiles: 1,
   storj_chunks: 1,
+  watched_pairs: 0,
 }
 const OPEN_TO_ALL = ['network_stats', 'pipeline_health']
 const WRITABLE = ['analysis_jobs', 'devices', 'sampling_profiles']
+/** Writable too, but of another shape than those: has tests of its own. */
+const WATCHED = 'watched_pairs'
 
 describe('reading', () => {
   it('shows users their own rows, in every table and view', async () => {
@@ -184,6 +193,15 @@ describe('reading', () => {
     expect(Object.values(await look(alice, 'anon'))).toEqual(Object.keys(VISIBLE).map(() => DENIED))
   })
 
+  it('of the network’s deviation is a function for those who are signed in', async () => {
+    const call = `select * from network_deviation('2026-01-01', '2026-01-03', 'all_bits', '1 day')`
+    await client.query(
+      `update network_stats set sums = '{"seconds": 100, "sum_s2": 120, "sum_c": 3, "sum_pairs": 100}'`,
+    )
+    expect((await request(alice, call)).rows).toMatchObject([{ seconds: '100', netvar_deviation: 20 }])
+    await expect(request(alice, call, [], 'anon')).rejects.toThrow(DENIED)
+  })
+
   it('of the maintenance log is for admins', async () => {
     const read = async (person: Person) => (await request(person, 'select operation_type from maintenance_log')).rows
     expect(await read(alice)).toEqual([])
@@ -199,7 +217,7 @@ describe('writing', () => {
       `select relname as table, attname as column from pg_class join pg_attribute on attrelid = pg_class.oid and attnum = 1
        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') order by 1`,
     )
-    const closed = rows.filter(({ table }) => !WRITABLE.includes(table))
+    const closed = rows.filter(({ table }) => !WRITABLE.includes(table) && table !== WATCHED)
     expect(closed.map(({ table }) => table)).toEqual(
       expect.arrayContaining(['storj_chunks', 'chunk_analysis', 'chunk_replicas', 'maintenance_log', 'profiles']),
     )
@@ -248,13 +266,29 @@ describe('writing', () => {
   it('cannot take the id of a device that is gone, and with it what was found about it', async () => {
     await client.query('delete from devices where id = $1', [bob.device])
     const insert = `insert into devices (id, user_id, name, device_token) values ($1, $2, 'mine', 'token')`
-    const tables = ['device_timeslice_stats', 'coherence_stats', 'chunk_slices']
+    const tables = ['device_timeslice_stats', 'coherence_stats', 'chunk_slices', 'device_trials']
     for (const table of tables) {
       await expect(request(alice, insert, [bob.device, alice.user])).rejects.toThrow('another device')
       await expect(request(alice, 'update devices set id = $1', [bob.device])).rejects.toThrow('another device')
       await client.query(`delete from ${table} where to_jsonb(${table})::text ~ $1`, [bob.device])
     }
     expect((await request(alice, insert, [bob.device, alice.user])).rowCount).toBe(1)
+  })
+
+  it('watches pairs of one’s own devices only, in one’s own name', async () => {
+    const add = `insert into devices (user_id, name, device_token) values ($1, 'second', gen_random_uuid()) returning id`
+    const second = (await request(alice, add, [alice.user])).rows[0].id as string
+    const insert = 'insert into watched_pairs (device_a_id, device_b_id) values ($1, $2)'
+    // The larger id first, in one of the two.
+    await expect(request(alice, insert, [alice.device, bob.device])).rejects.toThrow('row-level security')
+    await expect(request(alice, insert, [alice.device, alice.device])).rejects.toThrow('row-level security')
+    expect((await request(alice, insert, [alice.device, second].toSorted().toReversed())).rowCount).toBe(1)
+    const inName = 'insert into watched_pairs (user_id, device_a_id, device_b_id) values ($1, $2, $3)'
+    await expect(request(alice, inName, [bob.user, alice.device, second])).rejects.toThrow(DENIED)
+    await expect(request(alice, 'update watched_pairs set created_at = now()')).rejects.toThrow(DENIED)
+    expect((await request(bob, 'select from watched_pairs')).rowCount).toBe(0)
+    expect((await request(bob, 'delete from watched_pairs')).rowCount).toBe(0)
+    expect((await request(alice, 'delete from watched_pairs')).rowCount).toBe(1)
   })
 
   it('of a sampling profile needs a device of one’s own', async () => {

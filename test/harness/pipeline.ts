@@ -57,6 +57,8 @@ export interface PipelineOptions {
   readonly chunkMaxAgeSeconds?: number
   readonly retentionDays?: number
   readonly sweepDeletes?: boolean
+  readonly pairsMaxDevices?: number
+  readonly referenceDays?: number
   readonly mirror?: StorePlace
   readonly checkpoint?: JobContext['checkpoint']
 }
@@ -75,6 +77,8 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<TestP
     chunkMaxAgeSeconds: options.chunkMaxAgeSeconds ?? 0,
     retentionDays: options.retentionDays ?? 30,
     sweepDeletes: options.sweepDeletes ?? false,
+    pairsMaxDevices: options.pairsMaxDevices ?? 32,
+    referenceDays: options.referenceDays ?? 0,
     mirror: options.mirror ?? null,
   }
   const store = (await openStore(config, { create: true })) as LocalStore

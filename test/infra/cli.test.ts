@@ -33,6 +33,7 @@ const PROMISED: Record<string, string[]> = {
     '--length <bits>',
     '--threads <n>',
   ],
+  network: ['--bits <n>', '--normalization <kind>', '--control <seed>', '--pairs', '--cumulative <file>', '--force'],
 }
 
 /** An older Node.js on this machine, if there is one. */

@@ -16,6 +16,8 @@ describe('parseConfig', () => {
       chunkMaxAgeSeconds: 300,
       retentionDays: 30,
       sweepDeletes: false,
+      pairsMaxDevices: 32,
+      referenceDays: 0,
     })
   })
 

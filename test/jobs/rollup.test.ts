@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { NewSample } from '../../db/samples.ts'
 import { runRollupSlice } from '../../jobs/rollup-slice.ts'
@@ -6,6 +7,7 @@ import { HOUR } from '../../jobs/test-chunk.ts'
 import { coherencePairs } from '../../pipeline/coherence.ts'
 import { networkStats } from '../../pipeline/network.ts'
 import { addNetworkSums, networkBuckets, PROFILES, trialSeries } from '../../pipeline/network-buckets.ts'
+import { empiricalNormalization, normalize } from '../../pipeline/normalization.ts'
 import { uuidBytes, type SampleColumns } from '../../pipeline/samples.ts'
 import { sliceStats } from '../../pipeline/slice-stats.ts'
 import { mergePartials, slicePartials } from '../../pipeline/slice.ts'
@@ -175,7 +177,7 @@ describe('coherence', () => {
     const { rows } = await pipeline.db.query(
       `select device_a_id, device_b_id, correlation_metrics, tests from public.coherence_stats order by device_a_id, device_b_id`,
     )
-    expect(rows).toEqual(JSON.parse(JSON.stringify(expected)))
+    expect(rows).toEqual(JSON.parse(JSON.stringify(expected.pairs)))
     const [a, b] = [devices[2].deviceId, devices[3].deviceId].toSorted()
     const telling = rows
       .filter((row) => row.tests.pearson.q_value < 0.001)
@@ -240,5 +242,111 @@ describe('coherence', () => {
       `select (correlation_metrics ->> 'n_seconds')::int as n from public.coherence_stats`,
     )
     expect(rows).toEqual([{ n: 60 }])
+  })
+
+  it('behind the screen keeps the pairs that pass and those that are watched, and removes the others', async () => {
+    const devices = (await pipeline.addDevices(5)).toSorted((a, b) => (a.deviceId < b.deviceId ? -1 : 1))
+    const samples = devices.flatMap((device, n) =>
+      makeSamples(device, 100, { start: START, seed: n < 3 ? String(n) : 'same' }),
+    )
+    await packAll(samples)
+    expect(await pairs()).toHaveLength(10)
+    // Watched the other way round, and by somebody who owns neither, which counts for nothing.
+    await pipeline.db.query(
+      'insert into public.watched_pairs (user_id, device_a_id, device_b_id) values ($1, $2, $3)',
+      [pipeline.userId, devices[1].deviceId, devices[0].deviceId],
+    )
+    const stranger = randomUUID()
+    await pipeline.db.query('insert into auth.users (id, email) values ($1, $2)', [stranger, 'stranger@example.test'])
+    await pipeline.db.query(
+      'insert into public.watched_pairs (user_id, device_a_id, device_b_id) values ($1, $2, $3)',
+      [stranger, devices[1].deviceId, devices[2].deviceId],
+    )
+    const settings = { ...pipeline.context.settings, pairsMaxDevices: 4 }
+    const { output } = await runRollupCoherence(
+      { ...pipeline.context, settings },
+      { data: { hour: HOUR_START }, signal },
+    )
+    expect(output).toMatchObject({ devices: 5, tested: 10, pairs: 2 })
+    const { rows } = await pipeline.db.query(
+      `select device_a_id as a, device_b_id as b, tests -> 'product' -> 'n_tests' as tests from public.coherence_stats order by 1`,
+    )
+    expect(rows).toEqual([
+      { a: devices[0].deviceId, b: devices[1].deviceId, tests: 10 },
+      { a: devices[3].deviceId, b: devices[4].deviceId, tests: 10 },
+    ])
+  })
+
+  it('normalises by the days before, if so configured, and says by what', async () => {
+    const devices = await pipeline.addDevices(2)
+    const before = devices.flatMap((device, n) =>
+      makeSamples(device, 3600, { start: START - 3_600_000, seed: `before ${n}`, bytes: 32 }),
+    )
+    const now = devices.flatMap((device, n) =>
+      makeSamples(device, 60, { start: START, seed: `now ${n}`, sequence: 3600n, bytes: 32 }),
+    )
+    await packAll([...before, ...now])
+    const settings = { ...pipeline.context.settings, referenceDays: 2 }
+    await runRollupCoherence({ ...pipeline.context, settings }, { data: { hour: HOUR_START }, signal })
+    const seriesOf = (samples: NewSample[], hour: number) =>
+      trialSeries(mergeByDevice(slicePartials(columnsOf(samples)), hour, hour + HOUR), 'all_bits')
+    const references = empiricalNormalization(seriesOf(before, HOUR_START - HOUR))
+    const { rows } = await pipeline.db.query(
+      `select device_id as "deviceId", reference_trials::int as trials, reference_mean as mean, reference_variance as variance
+       from public.device_trials
+       where bucket_start = to_timestamp($1) and profile = 'all_bits' order by device_id`,
+      [HOUR_START],
+    )
+    expect(rows).toEqual(references.toSorted((a, b) => (a.deviceId < b.deviceId ? -1 : 1)))
+    const { whole } = networkBuckets(normalize(seriesOf(now, HOUR_START), references), HOUR_START)
+    const { rows: hours } = await pipeline.db.query(
+      `select profile, sums from public.network_stats
+       where normalization = 'empirical' and bucket_end - bucket_start = interval '1 hour'`,
+    )
+    const { max_abs_stouffer: _, ...sums } = whole!.sums
+    // 32 bytes a second have 200 bits, too.
+    expect(hours.map(({ profile }) => profile).toSorted()).toEqual(['all_bits', 'gcp200'])
+    expect(hours.find(({ profile }) => profile === 'all_bits')?.sums).toEqual(sums)
+    const { rows: days } = await pipeline.db.query(
+      `select profile, normalization from public.network_stats where bucket_end - bucket_start = interval '1 day' order by 1, 2`,
+    )
+    expect(days.map(({ profile, normalization }) => `${profile} ${normalization}`)).toEqual([
+      'all_bits empirical',
+      'all_bits theoretical',
+      'gcp200 empirical',
+      'gcp200 theoretical',
+    ])
+    // Without it they go.
+    await runRollupCoherence(pipeline.context, { data: { hour: HOUR_START }, signal })
+    const { rowCount } = await pipeline.db.query(`select from public.network_stats where normalization = 'empirical'`)
+    expect(rowCount).toBe(0)
+  })
+
+  it('is plotted from SQL: cumulative deviations with their pointwise envelopes', async () => {
+    const devices = await pipeline.addDevices(3)
+    await packAll(devices.flatMap((device, n) => makeSamples(device, 150, { start: START, seed: String(n) })))
+    const { rows } = await pipeline.db.query(
+      `select seconds::int, netvar_deviation, netvar_pointwise_95, pair_deviation, pair_pointwise_95
+       from public.network_deviation(to_timestamp($1), to_timestamp($2))`,
+      [HOUR_START, HOUR_START + HOUR],
+    )
+    const { rows: minutes } = await pipeline.db.query(
+      `select sums from public.network_stats where profile = 'all_bits'
+         and bucket_end - bucket_start = interval '1 minute' order by bucket_start`,
+    )
+    expect(rows.map(({ seconds }) => seconds)).toEqual([60, 120, 150])
+    // Chi-square quantiles at .95 (R's qchisq), less their degrees of freedom.
+    const quantiles = [79.08194448784874, 146.5673576014, 179.5806341541]
+    let [s2, c, count] = [0, 0, 0]
+    for (const [i, row] of rows.entries()) {
+      const { sums } = minutes[i]
+      s2 += sums.sum_s2 - sums.seconds
+      c += sums.sum_c
+      count += sums.sum_pairs
+      expect(row.netvar_deviation).toBeCloseTo(s2, 9)
+      expect(row.pair_deviation).toBeCloseTo(c, 9)
+      expect(row.netvar_pointwise_95).toBeCloseTo(quantiles[i] - row.seconds, 3)
+      expect(row.pair_pointwise_95).toBeCloseTo(1.959963984540054 * Math.sqrt(count), 9)
+    }
   })
 })

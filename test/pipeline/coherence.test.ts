@@ -1,6 +1,6 @@
-import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { benjaminiHochberg, coherencePairs, pairCoherence } from '../../pipeline/coherence.ts'
+import { coherencePairs, pairCoherence, pairName, SCREEN_Q } from '../../pipeline/coherence.ts'
+import { benjaminiHochberg } from '../../pipeline/multiple-testing.ts'
 import {
   type DeviceSeries,
   networkStats,
@@ -41,38 +41,11 @@ function fairDevices(next: () => number, devices: number, seconds: number): Devi
   })
 }
 
-/** The same, but in every second all devices' p is 1/2 + eps g, g a common standard normal (Box-Muller). */
-function commonSignal(next: () => number, devices: number, seconds: number, eps: number): DeviceSeries[] {
-  const uniform = () => (next() + 0.5) / 2 ** 32
-  const p = Array.from({ length: seconds }, () => {
-    return 0.5 + eps * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform())
-  })
-  return Array.from({ length: devices }, (_, i) => {
-    const ones = new Uint32Array(seconds)
-    for (let t = 0; t < seconds; t++) {
-      const threshold = p[t] * 2 ** 32
-      for (let bit = 0; bit < 200; bit++) if (next() < threshold) ones[t]++
-    }
-    return { deviceId: `device-${i}`, bits: new Uint32Array(seconds).fill(200), ones }
-  })
-}
-
 const silence = (device: DeviceSeries, from: number, to: number): DeviceSeries => ({
   ...device,
   bits: device.bits.slice().fill(0, from, to),
   ones: device.ones.slice().fill(0, from, to),
 })
-
-/** Kolmogorov-Smirnov P-value against the uniform distribution (Stephens 1970 form of the asymptotic series). */
-function ksUniform(values: readonly number[]): number {
-  const n = values.length
-  const sorted = values.toSorted((a, b) => a - b)
-  const d = Math.max(...sorted.map((p, i) => Math.max((i + 1) / n - p, p - i / n)))
-  const lambda = (Math.sqrt(n) + 0.12 + 0.11 / Math.sqrt(n)) * d
-  let sum = 0
-  for (let k = 1; k <= 100; k++) sum += 2 * (k % 2 === 1 ? 1 : -1) * Math.exp(-2 * k * k * lambda * lambda)
-  return Math.min(1, sum)
-}
 
 /** The numbers of a test that must have come off. */
 function expectOk<Numbers>(tested: Tested<Numbers>): Numbers {
@@ -99,54 +72,6 @@ function bitDevice(deviceId: string, seed: number): DeviceSeries {
 }
 
 const scoreAt = (device: DeviceSeries, t: number) => (2 * device.ones[t] - 200) / Math.sqrt(200)
-
-describe('under the null', () => {
-  it('every P-value is calibrated: 1,000 networks of 12 devices and 600 seconds', () => {
-    const next = xorshift(1)
-    const found: Record<string, number[]> = {}
-    const note = (name: string, p: number) => (found[name] ??= []).push(p)
-    for (let run = 0; run < 1000; run++) {
-      const devices = fairDevices(next, 12, 600)
-      const network = networkStats(devices, 0)
-      const netvar = expectOk(network.netvar)
-      note('netvar upper', netvar.p_upper)
-      note('netvar two-sided', netvar.p_two)
-      const pair = expectOk(network.pair)
-      note('pair', pair.p)
-      note('pair upper', pair.p_upper)
-      note('devvar', expectOk(network.devvar).p)
-      note('covar', expectOk(network.covar).p)
-      note('product', pairCoherence(devices[run % 11], devices[11]).tests.product?.p ?? Number.NaN)
-      note('pearson', pearsonP(devices[run % 11], devices[11]))
-    }
-    expect(Object.keys(found)).toHaveLength(8)
-    const verdicts = Object.entries(found).map(([name, p]) => {
-      const rejected = p.filter((value) => value < 0.01).length
-      // The 99.9 % interval of binomial(1000, .01).
-      return [name, rejected >= 2 && rejected <= 22, ksUniform(p) > 0.001]
-    })
-    expect(verdicts).toEqual(Object.keys(found).map((name) => [name, true, true]))
-  })
-})
-
-describe('a signal common to all devices', () => {
-  it('is found by the network with the power that theory gives, and hardly by single pairs', () => {
-    const [devices, seconds, runs] = [6, 300, 120]
-    // lambda = 800 eps^2 sqrt(T N (N-1) / 2) = 4 gives power .923 at the two-sided .01 level.
-    const eps = Math.sqrt(4 / (800 * Math.sqrt((seconds * devices * (devices - 1)) / 2)))
-    const next = xorshift(2)
-    let byNetwork = 0
-    let byPair = 0
-    for (let run = 0; run < runs; run++) {
-      const series = commonSignal(next, devices, seconds, eps)
-      if (expectOk(networkStats(series, 0).pair).p < 0.01) byNetwork++
-      if ((pairCoherence(series[0], series[1]).tests.product?.p ?? 1) < 0.01) byPair++
-    }
-    expect(byNetwork / runs).toBeGreaterThan(0.83)
-    expect(byNetwork / runs).toBeLessThan(0.985)
-    expect(byPair / runs).toBeLessThan(0.2)
-  })
-})
 
 describe('networkStats', () => {
   const hour = fairDevices(xorshift(3), 5, 3600)
@@ -323,7 +248,8 @@ describe('coherencePairs', () => {
     const devices = fairDevices(xorshift(5), 6, 120)
     devices[2] = silence(devices[2], 20, 120)
     devices[4] = { ...devices[4], ones: new Uint32Array(120).fill(100) }
-    const pairs = coherencePairs(devices)
+    const { pairs, tested } = coherencePairs(devices)
+    expect(tested).toBe(10)
     const names = pairs.map(({ device_a_id, device_b_id }) => `${device_a_id} ${device_b_id}`)
     expect(names).toHaveLength(15)
     expect(names).toEqual(names.toSorted())
@@ -342,33 +268,33 @@ describe('coherencePairs', () => {
     const devices = fairDevices(xorshift(6), 8, 200)
     expect(JSON.stringify(coherencePairs(devices.toReversed()))).toBe(JSON.stringify(coherencePairs(devices)))
   })
-})
 
-describe('benjaminiHochberg', () => {
-  it('gives the q-values of R p.adjust(method = "BH"), in the order of the input', () => {
-    const q = benjaminiHochberg([0.01, 0.5, 0.02, 0.03, 0.9, 0.02])
-    const expected = [0.04, 0.6, 0.04, 0.045, 0.9, 0.04]
-    q.forEach((value, i) => expect(value).toBeCloseTo(expected[i], 12))
-    expect(benjaminiHochberg([])).toEqual([])
-    expect(benjaminiHochberg([0.3])).toEqual([0.3])
-  })
-
-  it('rejects at every level just what the step-up procedure rejects', () => {
-    const level = fc.double({ min: 0.001, max: 0.999, noNaN: true })
-    const values = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 30 })
-    fc.assert(
-      fc.property(values, level, (p, alpha) => {
-        const sorted = p.toSorted((x, y) => x - y)
-        const rank = sorted.findLastIndex((value, i) => (p.length / (i + 1)) * value <= alpha)
-        const rejected = p.map((value) => rank >= 0 && value <= sorted[rank])
-        expect(benjaminiHochberg(p).map((q) => q <= alpha)).toEqual(rejected)
-      }),
-      { seed: 8 },
-    )
-  })
-
-  it('refuses what is not a P-value', () => {
-    expect(() => benjaminiHochberg([0.1, Number.NaN])).toThrow(/not a P-value: NaN/)
-    expect(() => benjaminiHochberg([1.01])).toThrow(RangeError)
+  it('behind the screen has the pairs that pass, and those that are watched, with q-values among all', () => {
+    const devices = fairDevices(xorshift(9), 20, 700)
+    // Two that share most of their bits.
+    devices[13] = { ...devices[13], ones: devices[4].ones.map((ones, t) => (t % 3 === 0 ? devices[13].ones[t] : ones)) }
+    const all = coherencePairs(devices)
+    const watched = new Set([pairName('device-17', 'device-02')])
+    const screened = coherencePairs(devices, { mostDevices: 19, watched })
+    const names = screened.pairs.map((pair) => pairName(pair.device_a_id, pair.device_b_id))
+    expect(names).toEqual(['device-02 device-17', 'device-04 device-13'])
+    expect([all.tested, screened.tested]).toEqual([190, 190])
+    expect(coherencePairs(devices, { mostDevices: 20 })).toEqual(all)
+    for (const row of screened.pairs) {
+      const same = all.pairs.find(
+        (pair) => pair.device_a_id === row.device_a_id && pair.device_b_id === row.device_b_id,
+      )
+      expect(row.correlation_metrics).toEqual(same?.correlation_metrics)
+      expect([row.tests.product, row.tests.pearson]).toEqual([same?.tests.product, same?.tests.pearson])
+      for (const kind of ['lag_scan', 'mutual_info', 'msc'] as const) {
+        const [some, full] = [row.tests[kind], same?.tests[kind]]
+        if (!some || !full || !('n_tests' in some) || !('n_tests' in full)) continue
+        // Those that were not computed count as P = 1, so that selection cannot make a q-value better.
+        expect(some.n_tests).toBe(190)
+        expect(some.q_value).toBeGreaterThanOrEqual(full.q_value!)
+      }
+    }
+    const passing = all.pairs.filter(({ tests }) => tests.product!.q_value! <= SCREEN_Q)
+    expect(passing).toHaveLength(1)
   })
 })

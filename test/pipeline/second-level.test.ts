@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { benjaminiHochberg } from '../../pipeline/coherence.ts'
 import { kolmogorovSmirnov, kolmogorovUpper } from '../../pipeline/kolmogorov-smirnov.ts'
+import { benjaminiHochberg, holm } from '../../pipeline/multiple-testing.ts'
 import { chiSquareUpper } from '../../pipeline/special.ts'
 import {
   adjustPValues,
   formatSecondLevelTable,
-  holm,
   passProportion,
   secondLevelRows,
   uniformity,

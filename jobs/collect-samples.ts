@@ -1,0 +1,56 @@
+import { listChunksOfDevices } from '../db/analysis.ts'
+import { inTransaction } from '../db/pool.ts'
+import { readUnpackedSamples } from '../db/samples.ts'
+import { decodeChunk } from '../pipeline/chunk-format.ts'
+import { CoherenceError } from '../pipeline/errors.ts'
+import { mergeSamples, selectSamples } from '../pipeline/merge-samples.ts'
+import type { SampleColumns } from '../pipeline/samples.ts'
+import type { JobContext } from './context.ts'
+import { readReplica } from './read-object.ts'
+
+/** Payload that an analysis holds in memory at most. */
+export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
+
+/** A range of sample time as Postgres prints it, and in microseconds since 1970. */
+export interface TimeRange {
+  readonly from: string
+  readonly to: string
+  readonly fromUs: bigint
+  readonly toUs: bigint
+}
+
+/**
+ * Every sample of the devices in a range, once, by device: those of uploaded chunks from where chunk_replicas says, all others
+ * from Postgres, cut in two by one snapshot. Throws ANALYSIS_INVALID if it is more than ANALYSIS_MAX_BYTES.
+ */
+export async function collectSamples(
+  context: JobContext,
+  deviceIds: readonly string[],
+  { from, to, fromUs, toUs }: TimeRange,
+  signal: AbortSignal,
+): Promise<Map<string, SampleColumns>> {
+  const parts = new Map<string, SampleColumns[]>()
+  let bytes = 0
+  const add = (deviceId: string, samples: SampleColumns) => {
+    bytes += samples.data.length
+    if (bytes > ANALYSIS_MAX_BYTES) {
+      throw new CoherenceError(
+        'ANALYSIS_INVALID',
+        `${deviceIds.length === 1 ? `Device ${deviceId} has` : 'These devices have'} more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
+      )
+    }
+    parts.set(deviceId, [...(parts.get(deviceId) ?? []), samples])
+  }
+  const replicas = await inTransaction(context.pool, async (tx) => {
+    // One snapshot: a chunk that is uploaded a moment later is still among the waiting rows, and only there.
+    await tx.query('set transaction isolation level repeatable read read only')
+    for (const deviceId of deviceIds) add(deviceId, await readUnpackedSamples(tx, deviceId, from, to))
+    return await listChunksOfDevices(tx, deviceIds, from, to, context.store.backend)
+  })
+  for (const replica of replicas) {
+    signal.throwIfAborted()
+    const { samples } = decodeChunk(await readReplica(context, replica, signal))
+    for (const deviceId of deviceIds) add(deviceId, selectSamples(samples, deviceId, fromUs, toUs))
+  }
+  return new Map([...parts].map(([deviceId, samples]) => [deviceId, mergeSamples(samples)]))
+}
