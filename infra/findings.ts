@@ -104,18 +104,20 @@ async function comparePairs(
   const partials = slices.map((slice) => decodePartial(slice.partial, slice.deviceId, slice.sliceStart))
   const series = trialSeries(mergeByDevice(partials, start, end), 'all_bits')
   const { netvar, pair } = networkStats(series, start)
-  const pairs = coherencePairs(series).pairs.map(({ device_a_id, device_b_id, correlation_metrics, tests }): PairFinding => {
-    const pearson = tests.pearson && 'p' in tests.pearson ? tests.pearson : undefined
-    return {
-      a: nameOf.get(device_a_id) as string,
-      b: nameOf.get(device_b_id) as string,
-      seconds: correlation_metrics.n_seconds,
-      status: tests.status,
-      r: correlation_metrics.pearson_r,
-      p: pearson?.p ?? null,
-      q: pearson?.q_value ?? null,
-    }
-  })
+  const pairs = coherencePairs(series).pairs.map(
+    ({ device_a_id, device_b_id, correlation_metrics, tests }): PairFinding => {
+      const pearson = tests.pearson && 'p' in tests.pearson ? tests.pearson : undefined
+      return {
+        a: nameOf.get(device_a_id) as string,
+        b: nameOf.get(device_b_id) as string,
+        seconds: correlation_metrics.n_seconds,
+        status: tests.status,
+        r: correlation_metrics.pearson_r,
+        p: pearson?.p ?? null,
+        q: pearson?.q_value ?? null,
+      }
+    },
+  )
   return { pairs, network: { netvar, pair } }
 }
 

@@ -4,14 +4,13 @@ import { controlSeries } from '../pipeline/control.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
 import { addNetworkSums } from '../pipeline/network-buckets.ts'
 import {
-  type DeviceSeries,
-  hasTrials,
   NETWORK_METHOD_VERSION,
   networkSums,
   type NetworkSums,
   networkTests,
   type Tested,
 } from '../pipeline/network.ts'
+import { type DeviceSeries, hasTrials } from '../pipeline/trials.ts'
 import { type Normalization, normalize, type Reference, referenceOf, trialSums } from '../pipeline/normalization.ts'
 import type { TrialFile } from './trial-file.ts'
 

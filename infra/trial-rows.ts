@@ -1,5 +1,5 @@
 import { CoherenceError } from '../pipeline/errors.ts'
-import type { DeviceSeries } from '../pipeline/network.ts'
+import type { DeviceSeries } from '../pipeline/trials.ts'
 
 /** Rows of trials in the order of their seconds, one row a second; seconds without a row take no room. */
 export interface TrialRows {

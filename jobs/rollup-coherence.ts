@@ -12,13 +12,8 @@ import { inTransaction, type Queryable } from '../db/pool.ts'
 import { readSlices } from '../db/slices.ts'
 import { lockBuckets } from '../db/stats.ts'
 import { coherencePairs, pairName } from '../pipeline/coherence.ts'
-import {
-  type DeviceSeries,
-  hasTrials,
-  NETWORK_METHOD_VERSION,
-  networkTests,
-  type NetworkSums,
-} from '../pipeline/network.ts'
+import { NETWORK_METHOD_VERSION, networkTests, type NetworkSums } from '../pipeline/network.ts'
+import { type DeviceSeries, hasTrials } from '../pipeline/trials.ts'
 import { addNetworkSums, networkBuckets, type Profile, PROFILES, trialSeries } from '../pipeline/network-buckets.ts'
 import { type Normalization, normalize, type Reference, referenceOf, trialSums } from '../pipeline/normalization.ts'
 import { COHERENCE_METHOD_VERSION } from '../pipeline/pair-coherence.ts'

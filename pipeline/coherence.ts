@@ -1,6 +1,6 @@
 /** Coherence of all pairs of devices over one bucket: the rows of `coherence_stats`. */
 import { benjaminiHochberg } from './multiple-testing.ts'
-import { type DeviceSeries, MIN_SECONDS, sortByDevice } from './network.ts'
+import { type DeviceSeries, MIN_SECONDS, sortByDevice } from './trials.ts'
 import {
   type Judged,
   type OverlapSums,

@@ -1,6 +1,6 @@
 /** A control network: what the same devices would have sent in the same seconds, were they pseudo-random. */
 import { onesInWord } from './sp800-90b/bit-words.ts'
-import { type DeviceSeries, isTrial } from './network.ts'
+import { type DeviceSeries, isTrial } from './trials.ts'
 import { mixText, philox } from './philox.ts'
 
 /** Stored with a control; changes whenever the same seed would give other trials. */

@@ -1,6 +1,6 @@
 /** How far the network has walked from what chance expects: the series that the Global Consciousness Project plots. */
 import { chiSquareQuantile } from './chi-square-quantile.ts'
-import { type DeviceSeries, isTrial, sortByDevice, trialScores } from './network.ts'
+import { type DeviceSeries, isTrial, sortByDevice, trialScores } from './trials.ts'
 
 /** Where the walks stand after a second. */
 export interface Deviation {

@@ -125,7 +125,7 @@ interface Arithmetic {
   result(sum: Code, index: number): Code
 }
 
-function tileKernel<Name extends string>(name: Name, { accumulate, result }: Arithmetic): Kernel<Name> {
+function tileKernel<Name extends string>(name: Name, arithmetic: Arithmetic): Kernel<Name> {
   const [left, right, stride, bytes] = [0, 1, 2, 3]
   // Pointers to every row, the end, then vectors: the right rows, a left row, the sums.
   const rowOfLeft = (i: number) => (i === 0 ? left : 3 + i)
@@ -146,11 +146,11 @@ function tileKernel<Name extends string>(name: Name, { accumulate, result }: Ari
         ...set(vectorOfLeft, load(get(rowOfLeft(i)), 0)),
         ...step(rowOfLeft(i)),
         ...rights.flatMap((j) =>
-          set(sumOf(i, j), accumulate(get(sumOf(i, j)), get(vectorOfLeft), get(vectorOfRight(j)))),
+          set(sumOf(i, j), arithmetic.accumulate(get(sumOf(i, j)), get(vectorOfLeft), get(vectorOfRight(j)))),
         ),
       ]),
     ]),
-    ...lefts.flatMap((i) => rights.flatMap((j) => result(get(sumOf(i, j)), TILE_RIGHT * i + j))),
+    ...lefts.flatMap((i) => rights.flatMap((j) => arithmetic.result(get(sumOf(i, j)), TILE_RIGHT * i + j))),
   ]
   const pointers = TILE_LEFT + TILE_RIGHT - 2 + 1
   const vectors = TILE_RIGHT + 1 + TILE_LEFT * TILE_RIGHT

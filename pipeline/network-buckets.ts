@@ -1,5 +1,6 @@
 /** The rows of `network_stats`: minutes from seconds, hours from minutes, days from hours, each the sum of the shorter ones. */
-import { type DeviceSeries, hasTrials, networkSums, type NetworkSums } from './network.ts'
+import { networkSums, type NetworkSums } from './network.ts'
+import { type DeviceSeries, hasTrials } from './trials.ts'
 import { GCP_TRIAL_BITS, type SlicePartial } from './slice.ts'
 
 /**

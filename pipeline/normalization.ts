@@ -2,7 +2,7 @@
  * Scores as they are, or by what the device itself did before: less its mean, over its standard deviation. A source whose
  * variance is off by .07 % moves devvar by 22 standard deviations a year; by its own variance it does not.
  */
-import { type DeviceSeries, isTrial, trialScores } from './network.ts'
+import { type DeviceSeries, isTrial, trialScores } from './trials.ts'
 
 export type Normalization = 'theoretical' | 'empirical'
 

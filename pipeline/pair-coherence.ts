@@ -1,5 +1,5 @@
 /** One pair of devices over one bucket: the JSON of a row of `coherence_stats`. */
-import { MIN_SECONDS } from './network.ts'
+import { MIN_SECONDS } from './trials.ts'
 import { lagScan, mutualInformation, type NotTested, type PairDevice, spectralCoherence } from './pair-tests.ts'
 import { normalTwoSided, studentTwoSided } from './special.ts'
 import { type SecondBytes, xorMatch, type XorMatch } from './xor-match.ts'

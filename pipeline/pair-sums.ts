@@ -1,6 +1,6 @@
 /** The sums of all pairs of devices over the seconds that both have a trial in, in one pass over blocks of seconds. */
 import { dotProducts, type DotProducts, ROWS_AT, TILE_LEFT, TILE_RIGHT, VECTOR_BYTES } from './dot-products.ts'
-import { type DeviceSeries, isTrial, trialScores } from './network.ts'
+import { type DeviceSeries, isTrial, trialScores } from './trials.ts'
 
 /**
  * Of the pairs (0, 1), (0, 2) … (0, N - 1), (1, 2) … in this order, x the scores z of the first device and y of the second:

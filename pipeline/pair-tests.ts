@@ -1,5 +1,5 @@
 /** Tests of one pair of devices beyond its sums: shifted in time, in the joint distribution of their scores, by frequency. */
-import { type DeviceSeries, isTrial, MIN_SECONDS, trialScores } from './network.ts'
+import { type DeviceSeries, isTrial, MIN_SECONDS, trialScores } from './trials.ts'
 import { sidak } from './multiple-testing.ts'
 import { chiSquareUpper, normalTwoSided } from './special.ts'
 

@@ -1,5 +1,5 @@
 /** Sums over the devices of each second: what the statistics of a network are made of. */
-import { type DeviceSeries, isTrial } from './network.ts'
+import { type DeviceSeries, isTrial } from './trials.ts'
 
 /** By second: devices with a trial, and sums over them; w and its sums only of trials of more than one bit. */
 export interface SecondSums {

@@ -1,6 +1,6 @@
 /** Agreement of two devices bit by bit. It needs their bytes: what slices keep of a second does not say which bits were set. */
 import { countOnes } from './bits.ts'
-import { type DeviceSeries, isTrial, MIN_SECONDS } from './network.ts'
+import { type DeviceSeries, isTrial, MIN_SECONDS } from './trials.ts'
 import type { Profile } from './network-buckets.ts'
 import type { NotTested } from './pair-tests.ts'
 import { sameUuid, sampleData, type SampleColumns } from './samples.ts'

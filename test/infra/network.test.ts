@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { controlSeries } from '../../pipeline/control.ts'
-import { type DeviceSeries, networkStats } from '../../pipeline/network.ts'
+import { networkStats } from '../../pipeline/network.ts'
+import type { DeviceSeries } from '../../pipeline/trials.ts'
 import { type Cli, createCli } from './run-cli.ts'
 
 const START = 1_767_225_600

@@ -3,7 +3,8 @@ import { createCipheriv } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { pairCoherence } from '../../pipeline/coherence.ts'
 import { kolmogorovSmirnov } from '../../pipeline/kolmogorov-smirnov.ts'
-import { type DeviceSeries, networkStats } from '../../pipeline/network.ts'
+import { networkStats } from '../../pipeline/network.ts'
+import type { DeviceSeries } from '../../pipeline/trials.ts'
 import { type SecondBytes, trialsOfSeconds, xorMatch } from '../../pipeline/xor-match.ts'
 
 const TRIAL_BYTES = 25

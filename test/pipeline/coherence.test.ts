@@ -1,14 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { coherencePairs, pairCoherence, pairName, SCREEN_Q } from '../../pipeline/coherence.ts'
 import { benjaminiHochberg } from '../../pipeline/multiple-testing.ts'
-import {
-  type DeviceSeries,
-  networkStats,
-  networkSums,
-  networkTests,
-  sortedDeviceIds,
-  type Tested,
-} from '../../pipeline/network.ts'
+import { networkStats, networkSums, networkTests, type Tested } from '../../pipeline/network.ts'
+import { type DeviceSeries, sortedDeviceIds } from '../../pipeline/trials.ts'
 
 /** Uniform 32-bit words, Marsaglia's xorshift128 (2003). */
 function xorshift(seed: number): () => number {

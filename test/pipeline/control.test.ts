@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { controlSeries } from '../../pipeline/control.ts'
 import { kolmogorovSmirnov } from '../../pipeline/kolmogorov-smirnov.ts'
-import { type DeviceSeries, networkStats, type Tested } from '../../pipeline/network.ts'
+import { networkStats, type Tested } from '../../pipeline/network.ts'
+import type { DeviceSeries } from '../../pipeline/trials.ts'
 import { philox } from '../../pipeline/philox.ts'
 
 /** Devices that report n bits every second; what they are is of no concern to a control. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { controlSeries } from '../../pipeline/control.ts'
 import { cumulativeDeviation, netvarEnvelope, pairEnvelope } from '../../pipeline/cumulative-deviation.ts'
-import { type DeviceSeries, networkSums } from '../../pipeline/network.ts'
+import { networkSums } from '../../pipeline/network.ts'
+import type { DeviceSeries } from '../../pipeline/trials.ts'
 
 /** Fair trials, some missing and some failed. */
 function network(devices: number, seconds: number, seed = '1'): DeviceSeries[] {

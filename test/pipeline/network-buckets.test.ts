@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type DeviceSeries, hasTrials, networkSums } from '../../pipeline/network.ts'
+import { networkSums } from '../../pipeline/network.ts'
+import { type DeviceSeries, hasTrials } from '../../pipeline/trials.ts'
 import { addNetworkSums, networkBuckets, trialSeries } from '../../pipeline/network-buckets.ts'
 import { emptyPartial } from '../../pipeline/slice.ts'
 

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { plainDotProducts, simdDotProducts } from '../../pipeline/dot-products.ts'
-import { type DeviceSeries, isTrial } from '../../pipeline/network.ts'
+import { type DeviceSeries, isTrial } from '../../pipeline/trials.ts'
 import { type PairSums, pairSums } from '../../pipeline/pair-sums.ts'
 
 const SUMS = ['n', 'sumXY', 'sumX', 'sumY', 'sumX2', 'sumY2'] as const
