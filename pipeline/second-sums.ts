@@ -1,4 +1,5 @@
 /** Sums over the devices of each second: what the statistics of a network are made of. */
+import { BLOCK_SECONDS, stepSummer, type StepSums } from './step-sums.ts'
 import { type DeviceSeries, isTrial } from './trials.ts'
 
 /** By second: devices with a trial, and sums over them; w and its sums only of trials of more than one bit. */
@@ -17,46 +18,31 @@ export interface SecondSums {
   readonly failed: Uint32Array
 }
 
-/** Seconds whose sums stay in the nearest cache while all devices pass. */
-const BLOCK = 512
-
 /**
  * One pass over devices x seconds. Trials of the size that comes first, often all, are summed as integers, 2 k - n and its
  * powers; the others as scores, in the order of the series. Series are of equal lengths.
  */
-export function secondSums(series: readonly DeviceSeries[]): SecondSums {
+export function secondSums(series: readonly DeviceSeries[], summerOf = stepSummer): SecondSums {
   const length = series[0]?.bits.length ?? 0
   const [count, z, z2, variance, wCount, w, w2] = Array.from({ length: 7 }, () => new Float64Array(length))
   const [trials, failed] = [new Uint32Array(series.length), new Uint32Array(series.length)]
   const sums = { count, z, z2, variance, wCount, w, w2, trials, failed }
   const size = firstSize(series)
-  const [steps, d1, d2, d4] = Array.from({ length: 4 }, () => new Float64Array(BLOCK))
-  for (let from = 0; from < length; from += BLOCK) {
-    const to = Math.min(length, from + BLOCK)
-    for (const power of [steps, d1, d2, d4]) power.fill(0)
+  const steps = summerOf(size, series.length)
+  for (let from = 0; from < length; from += BLOCK_SECONDS) {
+    const to = Math.min(length, from + BLOCK_SECONDS)
     for (const [i, device] of series.entries()) {
       const { bits, ones, reference } = device
-      const isPlain = reference === undefined
-      let regular = 0
+      const regular = reference === undefined ? steps.add(bits, ones, from, to) : 0
+      trials[i] += regular
+      if (regular === to - from) continue
       for (let t = from; t < to; t++) {
         const n = bits[t]
-        const k = ones[t]
-        if (n === size && k !== 0 && k !== n && isPlain) {
-          const d = 2 * k - n
-          const square = d * d
-          const at = t - from
-          regular++
-          steps[at]++
-          d1[at] += d
-          d2[at] += square
-          d4[at] += square * square
-        } else if (n > 0) {
-          addScore(sums, i, device, t)
-        }
+        const isTaken = n === size && ones[t] !== 0 && ones[t] !== n && reference === undefined
+        if (n > 0 && !isTaken) addScore(sums, i, device, t)
       }
-      trials[i] += regular
     }
-    addSteps(sums, from, to, { size, steps, d1, d2, d4 })
+    addSteps(sums, from, to, size, steps.finish())
   }
   return sums
 }
@@ -92,28 +78,22 @@ function addScore(sums: SecondSums, device: number, { bits, ones, reference }: D
 }
 
 /** Scores of trials of n bits from sums of d = 2 k - n: z = d / sqrt(n), w = (d^2 / n - 1) / sqrt(2 - 2/n). */
-function addSteps(
-  sums: SecondSums,
-  from: number,
-  to: number,
-  powers: { size: number; steps: Float64Array; d1: Float64Array; d2: Float64Array; d4: Float64Array },
-): void {
-  const { size: n } = powers
+function addSteps(sums: SecondSums, from: number, to: number, n: number, steps: StepSums): void {
   const root = Math.sqrt(n)
   const variance = 2 - 2 / n
   const spread = Math.sqrt(variance)
   for (let t = from; t < to; t++) {
     const at = t - from
-    const count = powers.steps[at]
+    const count = steps.count[at]
     if (count === 0) continue
-    const squares = powers.d2[at] / n
+    const squares = steps.d2[at] / n
     sums.count[t] += count
-    sums.z[t] += powers.d1[at] / root
+    sums.z[t] += steps.d1[at] / root
     sums.z2[t] += squares
     sums.variance[t] += count * variance
     if (variance === 0) continue
     sums.wCount[t] += count
     sums.w[t] += (squares - count) / spread
-    sums.w2[t] += (powers.d4[at] / (n * n) - 2 * squares + count) / variance
+    sums.w2[t] += (steps.d4[at] / (n * n) - 2 * squares + count) / variance
   }
 }

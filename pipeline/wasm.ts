@@ -154,3 +154,12 @@ export const storeDouble = (at: Code, offset: number, value: Code): Code => [
   0,
   ...unsigned(offset),
 ]
+/** Of 32-bit lanes; comparisons give all ones or zero. */
+export const splatWord = (a: Code): Code => [...a, ...simd(0x11)]
+export const equalWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0x37)]
+export const subtractWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xb1)]
+export const multiplyWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xb5)]
+/** Products of the lower or the upper two lanes as 64-bit integers. */
+export const multiplyLowWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xdc)]
+export const multiplyHighWords = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xdd)]
+export const addLongs = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xce)]

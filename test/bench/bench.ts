@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { benchBattery } from './battery.ts'
+import { benchCoherence } from './coherence.ts'
 import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
 import { benchPack } from './pack.ts'
 import { benchStores } from './stores.ts'
@@ -8,6 +9,7 @@ const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = {
   pack: benchPack,
   stores: benchStores,
   battery: benchBattery,
+  coherence: benchCoherence,
 }
 
 const HELP = `npm run bench -- [group …] [--quick] [--json]
@@ -18,6 +20,7 @@ Median, lowest and highest of several rounds. Compare ratios, whose two sides ar
   stores    put and get of a 32 MiB object per driver, as a ratio to the same bytes through a bare call to the same server: a disk and
             strict stand-ins of S3 and Supabase on this machine, or real ones that S3_TEST_* or SUPABASE_TEST_* name
   battery   randomness tests, the light ones as a ratio to copying the bytes
+  coherence pairs and network of an hour of 1,000 devices, as a ratio to numpy.corrcoef if there is a python3 with numpy
 
   --quick   fewer rounds and less data
   --json    a list of {name, figure, unit, goal, goal_met, ratio_to, spread} on stdout

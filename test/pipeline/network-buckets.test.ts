@@ -1,8 +1,11 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { networkSums } from '../../pipeline/network.ts'
+import { plainStepSummer, simdStepSummer, type StepSummer } from '../../pipeline/step-sums.ts'
 import { type DeviceSeries, hasTrials } from '../../pipeline/trials.ts'
+import { mt19937Stream } from '../fixtures/streams.ts'
 import { addNetworkSums, networkBuckets, trialSeries } from '../../pipeline/network-buckets.ts'
+import { secondSums } from '../../pipeline/second-sums.ts'
 import { emptyPartial } from '../../pipeline/slice.ts'
 
 const SECONDS = 180
@@ -84,6 +87,48 @@ describe('networkBuckets', () => {
   it('of nobody is nothing', () => {
     expect(networkBuckets([], 0)).toEqual({ minutes: [], whole: null })
     expect(() => addNetworkSums([])).toThrow(RangeError)
+  })
+})
+
+describe('secondSums', () => {
+  it('are the same to the last digit with and without WebAssembly, whatever the sizes and gaps', () => {
+    const simd = (size: number) => {
+      const summer = simdStepSummer(size)
+      if (!summer) throw new Error('this host has no WebAssembly with SIMD')
+      return summer
+    }
+    const sizes = fc.constantFrom(1, 63, 64, 200, 1024)
+    const device = fc.tuple(sizes, fc.constantFrom(0, 0, 0.02, 0.9), fc.nat(1e9))
+    fc.assert(
+      fc.property(
+        fc.array(device, { minLength: 1, maxLength: 8 }),
+        fc.integer({ min: 1, max: 2100 }),
+        (devices, length) => {
+          const series = devices.map(([size, absent, seed], i): DeviceSeries => {
+            const stream = mt19937Stream(seed, 8 * length)
+            const words = new Uint32Array(stream.buffer)
+            const bits = Uint32Array.from({ length }, (_, t) => (words[2 * t] / 2 ** 32 < absent ? 0 : size))
+            return {
+              deviceId: `device ${i}`,
+              bits,
+              ones: bits.map((n, t) => Math.floor((words[2 * t + 1] / 2 ** 32) * (n + 1))),
+            }
+          })
+          expect(secondSums(series, simd)).toEqual(secondSums(series, plainStepSummer))
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
+  it('hold where d^4 of many devices leaves 32 bits', () => {
+    const series = Array.from({ length: 100 }, (_, i): DeviceSeries => {
+      return { deviceId: `device ${i}`, bits: new Uint32Array(7).fill(1024), ones: new Uint32Array(7).fill(1023) }
+    })
+    const { z2, w2 } = secondSums(series, simdStepSummer as () => StepSummer)
+    const square = 1022 ** 2 / 1024
+    expect(z2[6]).toBeCloseTo(100 * square, 6)
+    expect(w2[6]).toBeCloseTo((100 * (square - 1) ** 2) / (2 - 2 / 1024), 2)
   })
 })
 
