@@ -92,10 +92,17 @@ export async function evictSlices(
   return rows[0]
 }
 
-/** Drops minute statistics older than retention; their hours stay, and the sidecars can bring them back. */
-export async function dropMinuteStats(tx: Queryable, retentionDays: number): Promise<number> {
+/** Tables with a row a minute, whose hours stay when the minutes go. */
+export const MINUTE_TABLES = ['device_timeslice_stats', 'network_stats'] as const
+
+/** Drops the minutes of a table that are older than retention; a rollup can bring them back from the sidecars. */
+export async function dropMinutes(
+  tx: Queryable,
+  table: (typeof MINUTE_TABLES)[number],
+  retentionDays: number,
+): Promise<number> {
   const { rowCount } = await tx.query(
-    `delete from public.device_timeslice_stats
+    `delete from public.${table}
      where method_version is not null and bucket_end - bucket_start < interval '1 hour'
        and bucket_end < now() - $1 * interval '1 day'`,
     [retentionDays],

@@ -9,7 +9,7 @@ import {
   type Partition,
 } from '../db/prune.ts'
 import { inTransaction } from '../db/pool.ts'
-import { dropMinuteStats, evictSlices } from '../db/slices.ts'
+import { dropMinutes, evictSlices, MINUTE_TABLES } from '../db/slices.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
 /** How long inserts may have to wait for a prune. The check under the lock walks chunks, not rows. */
@@ -126,18 +126,20 @@ async function evictPruned(context: JobContext, signal: AbortSignal): Promise<nu
     if (evicted === 0) break
     total += evicted
   }
-  const started = performance.now()
-  await inTransaction(context.pool, async (tx) => {
-    const rows = await dropMinuteStats(tx, retentionDays)
-    if (rows === 0) return
-    await logMaintenance(tx, {
-      operation: 'drop_minute_stats',
-      table: 'device_timeslice_stats',
-      details: { retention_days: retentionDays },
-      rows,
-      bytes: null,
-      durationMs: performance.now() - started,
+  for (const table of MINUTE_TABLES) {
+    const started = performance.now()
+    await inTransaction(context.pool, async (tx) => {
+      const rows = await dropMinutes(tx, table, retentionDays)
+      if (rows === 0) return
+      await logMaintenance(tx, {
+        operation: 'drop_minute_stats',
+        table,
+        details: { retention_days: retentionDays },
+        rows,
+        bytes: null,
+        durationMs: performance.now() - started,
+      })
     })
-  })
+  }
   return total
 }

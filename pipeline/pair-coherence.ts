@@ -71,7 +71,7 @@ export interface PairMember {
 
 const NO_BYTES = {
   status: 'not_applicable',
-  reason: 'slices keep counts, not bits: an analysis job with test_names pair_xor_match reads them',
+  reason: 'needs the bits: ask for pair_xor_match in an analysis job',
 } as const satisfies NotTested
 
 /**

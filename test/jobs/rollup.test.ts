@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { NewSample } from '../../db/samples.ts'
+import { runPrune } from '../../jobs/prune.ts'
 import { runRollupSlice } from '../../jobs/rollup-slice.ts'
 import { mergeByDevice, runRollupCoherence } from '../../jobs/rollup-coherence.ts'
 import { HOUR } from '../../jobs/test-chunk.ts'
@@ -231,6 +232,41 @@ describe('coherence', () => {
     const before = await networks()
     await packAll(makeSamples(a, 1, { start: (HOUR_START + 2 * HOUR + 50) * 1000, sequence: 999n }))
     expect((await networks()).filter((row) => !before.includes(row))).toHaveLength(6)
+  })
+
+  it('keeps the hours when retention takes the minutes, and brings these back on demand', async () => {
+    const devices = await pipeline.addDevices(2)
+    await packAll(devices.flatMap((device, n) => makeSamples(device, 150, { start: START, seed: String(n) })))
+    const lengths = async (table: string) => {
+      const { rows } = await pipeline.db.query(
+        `select extract(epoch from bucket_end - bucket_start)::int as seconds, count(*)::int as n
+         from public.${table} group by 1 order by 1`,
+      )
+      return rows.map(({ seconds, n }) => [seconds, n])
+    }
+    const before = await networks()
+    expect(await lengths('network_stats')).toEqual([
+      [60, 6],
+      [3600, 2],
+      [86_400, 2],
+    ])
+    await runPrune(pipeline.context, { signal })
+    expect(await lengths('network_stats')).toEqual([
+      [3600, 2],
+      [86_400, 2],
+    ])
+    expect(await lengths('device_timeslice_stats')).toEqual([[3600, 2]])
+    const { rows: log } = await pipeline.db.query(
+      `select target_table as table, rows_affected::int as rows from public.maintenance_log
+       where operation_type = 'drop_minute_stats' order by 1`,
+    )
+    expect(log).toEqual([
+      { table: 'device_timeslice_stats', rows: 6 },
+      { table: 'network_stats', rows: 6 },
+    ])
+    await runRollupCoherence(pipeline.context, { data: { hour: HOUR_START }, signal })
+    const withoutTimes = (row: string) => row.replace(/^\d+ /, '').replace(/,"[^"]*"\)$/, '')
+    expect((await networks()).map(withoutTimes)).toEqual(before.map(withoutTimes))
   })
 
   it('takes late data into the hour it belongs to', async () => {
