@@ -55,11 +55,12 @@ export async function listStrandedTests(db: Queryable): Promise<string[]> {
   return rows.map((row) => row.id)
 }
 
-/** Analyses that wait for a worker which no job will call. */
-export async function listStrandedAnalyses(db: Queryable): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select id from public.analysis_jobs c where status in ('queued', 'running') and not exists (${LIVE})`,
+/** Analyses that wait for a worker which no job will call, and whose turn it is: lower ranks first. */
+export async function listStrandedAnalyses(db: Queryable): Promise<{ id: string; rank: number }[]> {
+  const { rows } = await db.query<{ id: string; rank: number }>(
+    `select id, least(queue_rank, 2147483647)::int as rank
+     from public.analysis_jobs c where status in ('queued', 'running') and not exists (${LIVE})`,
     ['run-analysis'],
   )
-  return rows.map((row) => row.id)
+  return rows
 }

@@ -29,8 +29,8 @@ export async function runReconcile(context: JobContext) {
   const analyses = await listStrandedAnalyses(pool)
   await sendJobs(boss, pool, 'upload-chunk', uploads.map(chunkJob))
   await sendJobs(boss, pool, 'test-chunk', tests.map(chunkJob))
-  const analysisJob = (id: string) => ({ data: { analysis_job_id: id }, key: id })
-  await sendJobs(boss, pool, 'run-analysis', analyses.map(analysisJob))
+  const analysisJobs = analyses.map(({ id, rank }) => ({ data: { analysis_job_id: id }, key: id, priority: -rank }))
+  await sendJobs(boss, pool, 'run-analysis', analysisJobs)
   const output: ReconcileOutcome = {
     failedChunks,
     failedAnalyses,

@@ -355,7 +355,7 @@ describe('a database that has the seed schema', () => {
     expect(await column('select distinct format_version from storj_chunks')).toEqual([null])
     expect(await listStrandedUploads(client)).toEqual([])
     expect(await listStrandedTests(client)).toEqual([])
-    expect((await listStrandedAnalyses(client)).toSorted()).toEqual(
+    expect((await listStrandedAnalyses(client)).map(({ id }) => id).toSorted()).toEqual(
       await column(`select id from analysis_jobs where status in ('queued', 'running') order by id::text`),
     )
   })
