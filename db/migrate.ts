@@ -2,7 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { CoherenceError } from '../pipeline/errors.ts'
-import { openClient } from './pool.ts'
+import { keepsSession } from './health.ts'
+import { assertReachable, openClient, openPool } from './pool.ts'
 
 export interface MigrateOptions {
   readonly databaseUrl: string
@@ -37,9 +38,10 @@ export function listMigrations(): Migration[] {
 /**
  * Brings the schema up to date, each file in its own transaction, and records it where the Supabase CLI does, so that
  * either may be used after the other. Needs a session (direct connection or session pooler): it holds an advisory lock,
- * which makes two at once safe. Files that were applied and changed since are refused with MIGRATION_EDITED.
+ * which makes two at once safe; a transaction pooler is refused with MIGRATION_BLOCKED. Files that were applied and changed since are refused with MIGRATION_EDITED.
  */
 export async function migrate(options: MigrateOptions): Promise<{ applied: string[] }> {
+  await requireSession(options)
   const client = await openClient({ ...options, applicationName: 'coherence migrate' })
   const log = options.log ?? (() => {})
   try {
@@ -62,6 +64,21 @@ export async function migrate(options: MigrateOptions): Promise<{ applied: strin
   } finally {
     await client.end()
   }
+}
+
+/** Behind a transaction pooler the lock would stay with a connection that others use next. */
+async function requireSession(options: MigrateOptions): Promise<void> {
+  const pool = openPool({ ...options, max: 2, applicationName: 'coherence migrate' })
+  try {
+    await assertReachable(pool, options.databaseUrl)
+    if (await keepsSession(pool)) return
+  } finally {
+    await pool.end()
+  }
+  throw new CoherenceError(
+    'MIGRATION_BLOCKED',
+    'DATABASE_URL goes through a transaction pooler, which gives a migration no session of its own. For `coherence migrate` take the session pooler (port 5432 at Supabase) or the direct connection.',
+  )
 }
 
 /** What `migrate` would run, in order, without running it. An empty database has everything pending. */
