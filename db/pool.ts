@@ -76,9 +76,20 @@ export function unreachable(databaseUrl: string, cause: unknown): CoherenceError
   return new CoherenceError(
     'DATABASE_UNREACHABLE',
     `cannot connect to Postgres at ${url.hostname}:${url.port || '5432'}${url.pathname} as ${decodeURIComponent(url.username)}: ` +
-      `${reason}. Check DATABASE_URL (Supabase: the pooler's string from the dashboard) and that the server is up.`,
+      `${reason}. ${adviceOn(cause)}`,
     { cause },
   )
+}
+
+const UNKNOWN_AUTHORITY = /SELF_SIGNED_CERT|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|CERT_UNTRUSTED|CERT_SIGNATURE_FAILURE/
+
+function adviceOn(cause: unknown): string {
+  const { code } = cause as { code?: string }
+  if (UNKNOWN_AUTHORITY.test(code ?? '')) {
+    return "DATABASE_CA_CERT takes the certificate of the server's authority, a PEM or its path (Supabase: Database settings, SSL)."
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'Write the host in DATABASE_URL as its certificate has it.'
+  return "Check DATABASE_URL (Supabase: the pooler's string from the dashboard) and that the server is up."
 }
 
 /** Fails with DATABASE_UNREACHABLE, and a sentence on what to check, unless the database answers. */
