@@ -105,6 +105,40 @@ async function copySamples(
   })
 }
 
+/** What became of one sample of a batch; `index` is its place there. */
+export interface StoredSample {
+  readonly index: number
+  readonly status: 'accepted' | 'duplicate' | 'rejected'
+  readonly reason: string | null
+}
+
+/**
+ * Stores samples of one device through the checks that devices go through: each is accepted, known already (same profile,
+ * timestamp and sequence), or rejected with the reason. Throws DEVICE_UNKNOWN if the device does not exist or is not active.
+ */
+export async function storeChecked(
+  db: Queryable,
+  deviceId: string,
+  samples: readonly Omit<NewSample, 'deviceId'>[],
+): Promise<StoredSample[]> {
+  try {
+    const { rows } = await db.query<StoredSample>(
+      'select * from public.insert_entropy_samples($1, $2, $3::timestamptz[], $4, $5)',
+      [
+        deviceId,
+        samples.map((sample) => sample.profileId),
+        samples.map((sample) => sample.timestamp),
+        samples.map((sample) => sample.sequence),
+        samples.map((sample) => sample.data),
+      ],
+    )
+    return rows
+  } catch (cause) {
+    if ((cause as { code?: string }).code !== '42501') throw cause
+    throw new CoherenceError('DEVICE_UNKNOWN', `device ${deviceId} does not exist, or is not active.`, { cause })
+  }
+}
+
 async function runCopy(tx: pg.PoolClient, where: string, expected: { rows: number; bytes: number }) {
   const stream = tx.query(
     copyTo(

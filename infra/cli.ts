@@ -6,7 +6,10 @@ import { backfillCommand } from './commands/backfill.ts'
 import { demoCommand } from './commands/demo.ts'
 import { devCommand } from './commands/dev.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { eventCommand } from './commands/event.ts'
+import { importCommand } from './commands/import.ts'
 import { ingestCommand } from './commands/ingest.ts'
+import { keysCommand } from './commands/keys.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { networkCommand } from './commands/network.ts'
 import { statusCommand } from './commands/status.ts'
@@ -23,6 +26,7 @@ const COMMANDS: readonly Register[] = [
   migrateCommand,
   doctorCommand,
   ingestCommand,
+  importCommand,
   tickCommand,
   workCommand,
   statusCommand,
@@ -30,6 +34,8 @@ const COMMANDS: readonly Register[] = [
   storageCommand,
   analyzeCommand,
   networkCommand,
+  eventCommand,
+  keysCommand,
 ]
 
 type StopSignal = 'SIGINT' | 'SIGTERM'

@@ -35,6 +35,7 @@ const SETTINGS = z.object({
     .refine((url) => /^https?:\/\//.test(url) && URL.canParse(url), 'must be the project’s https URL')
     .optional(),
   SUPABASE_SECRET_KEY: z.string().min(1).optional(),
+  JWT_SECRET: z.string().min(1).optional(),
   STORJ_ENDPOINT: z.url('must be an http or https URL').default('https://gateway.storjshare.io'),
   STORJ_REGION: z.string().min(1).default('us-east-1'),
   STORJ_ACCESS_KEY_ID: z.string().min(1).optional(),
@@ -141,6 +142,11 @@ export function parseConfig(environment: Environment): Config {
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,
   })
+}
+
+/** The secret that the project's JWTs are signed with, for `keys`, which needs no other setting. */
+export function readJwtSecret(environment: Environment): string | undefined {
+  return SETTINGS.pick({ JWT_SECRET: true }).parse(environment).JWT_SECRET
 }
 
 /** The secret key under the names that other tools of Supabase give it. */

@@ -4,6 +4,7 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: 2,
   USAGE: 2,
   NODE_TOO_OLD: 2,
+  EVENT_INVALID: 2,
   INPUT_INVALID: 2,
   // "Try again later" of sysexits.h: the other build's workers do the work meanwhile.
   QUEUE_VERSION: 75,

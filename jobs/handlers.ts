@@ -1,3 +1,4 @@
+import { runComputeEvent } from './compute-event.ts'
 import type { JobHandler } from './context.ts'
 import { runCopyObject } from './copy-object.ts'
 import { runPack } from './pack.ts'
@@ -20,6 +21,7 @@ export const HANDLERS: { [Q in QueueName]: JobHandler<Q> } = {
   'rollup-slice': runRollupSlice,
   'rollup-coherence': runRollupCoherence,
   'run-analysis': runAnalysis,
+  'compute-event': runComputeEvent,
   reconcile: runReconcile,
   prune: runPrune,
   sweep: runSweep,

@@ -11,6 +11,7 @@ export interface JobData {
   'rollup-slice': { device_id: string; hour: number }
   'rollup-coherence': { hour: number }
   'run-analysis': { analysis_job_id: string }
+  'compute-event': { event_id: string }
   reconcile: Record<string, never>
   prune: Record<string, never>
   sweep: Record<string, never>
@@ -47,6 +48,8 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'copy-object': { options: { ...COMMON, policy: 'exclusive', retryDelayMax: 3600, retryLimit: 10 }, batch: 1 },
   'rollup-slice': { options: { ...COMMON, policy: 'short' }, batch: 20 },
   'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
+  // A month of a thousand devices takes most of an hour, in one transaction.
+  'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1 },
   reconcile: { options: { ...COMMON, policy: 'exclusive', retryLimit: 0 }, batch: 1, everySeconds: 300 },
   prune: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 3600 },
   sweep: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 86_400 },

@@ -1,6 +1,7 @@
+import { listDueEvents, listEventBlockers } from '../db/events.ts'
 import { ensurePartitions } from '../db/partitions.ts'
 import { countReadyJobs } from '../db/queues.ts'
-import { sendJob } from './boss.ts'
+import { sendJob, sendJobs } from './boss.ts'
 import type { JobContext } from './context.ts'
 import { DEAD_LETTER, QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 
@@ -29,8 +30,24 @@ export async function runTick(context: JobContext): Promise<TickOutcome> {
     // A slot of the clock gets one job, whoever ticks first; a tick that comes late finds its slot still free.
     if (everySeconds !== undefined && (await sendJob(boss, pool, name, {}, { everySeconds }))) sent.push(name)
   }
+  if ((await sendDueEvents(context)) > 0) sent.push('compute-event')
   const counts = await countReady(context)
   return { sent, partitionsCreated, ...counts }
+}
+
+/** A job for each event whose data are complete; an event that waits wakes nobody. Returns how many. */
+async function sendDueEvents({ pool, boss }: JobContext): Promise<number> {
+  const complete: string[] = []
+  for (const id of await listDueEvents(pool)) {
+    if ((await listEventBlockers(pool, id)).length === 0) complete.push(id)
+  }
+  await sendJobs(
+    boss,
+    pool,
+    'compute-event',
+    complete.map((id) => ({ data: { event_id: id }, key: id })),
+  )
+  return complete.length
 }
 
 /** Jobs that could run now, by queue, and how many dead letters wait for a person. */

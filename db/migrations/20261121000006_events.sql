@@ -14,17 +14,17 @@ create table if not exists public.coherence_events (
   control_seed text not null check (control_seed <> ''),
   declared_at timestamptz not null,
   declared_by uuid,
-  declared_before_start boolean not null generated always as (declared_at < event_start) stored,
+  declared_before_start boolean not null,
   withdrawn_at timestamptz check (withdrawn_at < event_start),
   status text not null default 'declared' check (status in ('declared', 'computed')),
   computed_at timestamptz,
   method_version text,
   result jsonb,
-  check (event_start < event_end and event_end - event_start <= interval '31 days'),
-  check (hypothesis in ('netvar', 'devvar') or cardinality(device_ids) > 1),
-  check ((status = 'computed') = (result is not null)),
-  check (num_nulls(computed_at, method_version, result) in (0, 3)),
-  check (status = 'declared' or withdrawn_at is null)
+  constraint events_last_at_most_31_days check (event_start < event_end and event_end - event_start <= interval '31 days'),
+  constraint events_say_when_they_were_declared check (declared_before_start = (declared_at < event_start)),
+  constraint pairs_need_two_devices check (hypothesis in ('netvar', 'devvar') or cardinality(device_ids) > 1),
+  constraint results_are_whole check (num_nulls(computed_at, method_version, result) = case status when 'computed' then 0 else 3 end),
+  constraint withdrawn_events_have_no_result check (status = 'declared' or withdrawn_at is null)
 );
 comment on table public.coherence_events is
   'Hypotheses declared before their window was over, each computed once. Rows are never changed or deleted.';
@@ -47,6 +47,7 @@ declare
   unknown uuid;
 begin
   new.declared_at := clock_timestamp();
+  new.declared_before_start := new.declared_at < new.event_start;
   new.declared_by := coalesce(auth.uid(), new.declared_by);
   new.status := 'declared';
   new.withdrawn_at := null;
@@ -61,8 +62,9 @@ begin
   end if;
   if new.device_ids is not null then
     -- In one order and without repeats: the check of how many there are counts devices.
-    new.device_ids := array(select distinct id from unnest(new.device_ids) id order by id);
-    unknown := (select id from unnest(new.device_ids) id where not exists (select from public.devices d where d.id = id) limit 1);
+    new.device_ids := array(select distinct wanted.id from unnest(new.device_ids) wanted (id) order by wanted.id);
+    unknown := (select wanted.id from unnest(new.device_ids) wanted (id)
+      where not exists (select from public.devices d where d.id = wanted.id) limit 1);
     if unknown is not null or array_position(new.device_ids, null) is not null then
       raise exception 'there is no device %', coalesce(unknown::text, 'null')
         using errcode = 'check_violation', hint = 'Name devices that exist, or none for all of them.';
@@ -95,9 +97,7 @@ begin
       new.computed_at := clock_timestamp();
       settable := array['status', 'computed_at', 'method_version', 'result'];
     end if;
-    -- A generated column has no value yet in a trigger before the change.
-    settable := settable || array['declared_before_start'];
-    if settable <> array['declared_before_start'] and to_jsonb(new) - settable = to_jsonb(old) - settable then
+    if to_jsonb(new) - settable = to_jsonb(old) - settable then
       return new;
     end if;
   end if;

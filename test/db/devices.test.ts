@@ -312,6 +312,7 @@ describe('who may send', () => {
          and has_schema_privilege('device', n.oid, 'usage') order by 1`,
     )
     expect(allowed.map(({ name }) => name)).toEqual([
+      'ingest_entropy_samples(uuid,uuid[],timestamp with time zone[],bigint[],bytea[])',
       'insert_entropy_sample(uuid,uuid,bigint,bytea,timestamp with time zone)',
       'insert_entropy_samples(uuid,uuid[],timestamp with time zone[],bigint[],bytea[])',
     ])
