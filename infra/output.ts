@@ -13,6 +13,12 @@ export interface Output {
   close(): void
 }
 
+/** Names are other people's: none of their control characters reaches the terminal. */
+export function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are what it is about
+  return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '\ufffd')
+}
+
 export interface Progress {
   /** `done` of `total`, if the end is known. */
   update(text: string, done?: number, total?: number): void
@@ -28,12 +34,13 @@ export function createOutput(json: boolean): Output {
   const spinning = new Set<Ora>()
   return {
     result(document, human) {
-      process.stdout.write(json ? `${JSON.stringify(document)}\n` : `${human()}\n`)
+      process.stdout.write(json ? `${JSON.stringify(document)}\n` : `${printable(human())}\n`)
     },
     say(line) {
-      if (!json) process.stdout.write(`${line}\n`)
+      if (!json) process.stdout.write(`${printable(line)}\n`)
     },
-    progress(title) {
+    progress(given) {
+      const title = printable(given)
       // Node knows of NO_COLOR and of terminals without colours; ora does not.
       const colours = process.stderr.isTTY && process.stderr.hasColors()
       const spinner = ora({

@@ -20,6 +20,9 @@ import { collectSamples, type TimeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { type TestPool, type TestTask, withTestPool } from './test-pool.ts'
 
+/** What a user wrote may be in it. */
+const LONGEST_MESSAGE = 2000
+
 /** More sequences than this say nothing more. */
 const MOST_SEQUENCES = 100_000
 
@@ -62,8 +65,9 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
   try {
     const parameters = validate(request)
     const devices = await readableDevices(context, request)
-    const together = request.testNames.filter((name) => COHERENCE_TEST_NAMES.includes(name))
-    const alone = request.testNames.filter((name) => !COHERENCE_TEST_NAMES.includes(name))
+    const names = [...new Set(request.testNames)]
+    const together = names.filter((name) => COHERENCE_TEST_NAMES.includes(name))
+    const alone = names.filter((name) => !COHERENCE_TEST_NAMES.includes(name))
     const results: AnalysisResult[] = []
     for (const deviceId of alone.length === 0 ? [] : devices) {
       job.signal.throwIfAborted()
@@ -83,8 +87,9 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
   } catch (error) {
     if (!isCoherenceError(error, 'ANALYSIS_INVALID')) throw error
     // Asking again would not help: the row says what to change, and the queue has nothing to retry.
-    await failAnalysis(context.pool, request.id, error.message)
-    return { output: { failed: error.message } }
+    const message = error.message.slice(0, LONGEST_MESSAGE)
+    await failAnalysis(context.pool, request.id, message)
+    return { output: { failed: message } }
   }
 }
 
@@ -96,7 +101,7 @@ function validate(request: AnalysisJob): Parameters {
   if (request.testNames.length === 0) {
     throw invalid(`test_names is empty. Name one or more of: ${ALL_NAMES.join(', ')}.`)
   }
-  const unknown = request.testNames.filter((name) => !ALL_NAMES.includes(name))
+  const unknown = [...new Set(request.testNames)].filter((name) => !ALL_NAMES.includes(name)).slice(0, 10)
   if (unknown.length > 0) {
     throw invalid(
       `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${ALL_NAMES.join(', ')}.`,
@@ -119,8 +124,8 @@ function validate(request: AnalysisJob): Parameters {
   const byTest = withoutUndefined(rest as Record<string, TestParams | undefined>)
   try {
     // On no data every test answers "insufficient"; a parameter that does not exist or is out of range throws.
-    const names = request.testNames.filter((name) => testNames.includes(name))
-    runTests(names, [], { params: byTest })
+    const names = new Set([...request.testNames.filter((name) => testNames.includes(name)), ...Object.keys(byTest)])
+    runTests([...names], [], { params: byTest })
   } catch (error) {
     throw invalid(`parameters: ${(error as Error).message}.`)
   }

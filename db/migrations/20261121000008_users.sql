@@ -36,6 +36,10 @@ begin
   if current_user not in ('anon', 'authenticated') then
     return new;
   end if;
+  if cardinality(new.device_ids) > 1000 or cardinality(new.test_names) > 100 or pg_column_size(new.parameters) > 65536 then
+    raise exception 'an analysis has at most 1000 devices, 100 tests and 64 KB of parameters'
+      using errcode = 'invalid_parameter_value', hint = 'No device_ids at all means every device of yours.';
+  end if;
   if tg_op = 'INSERT' or new.device_ids is distinct from old.device_ids then
     select string_agg(coalesce(wanted, 'null'), ', ') into foreign_devices
     from (select wanted from unnest(new.device_ids) as wanted where wanted is null or not exists (
