@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { type JWTPayload, jwtVerify, SignJWT, UnsecuredJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { reportJwt } from '../../infra/jwt-report.ts'
@@ -178,7 +178,7 @@ describe('the command', () => {
     const half = (await cli.run([...args, '--hours', '0.5', '--json'], withSecret)).json()
     const { exp, iat } = (await jwtVerify(half.token, KEY)).payload
     expect([exp! - iat!, exp]).toEqual([1800, Date.parse(half.expires_at) / 1000])
-    expect(await cli.run(['keys', 'verify', '-'], { ...withSecret, input: fromFile.stdout })).toMatchObject({
+    expect(await cli.run(['keys', 'verify', '-'], { ...withSecret, input: `  ${fromFile.stdout}\n` })).toMatchObject({
       code: 0,
       stdout: expect.stringMatching(/^valid\n[^]*"role" +"device"[^]*"exp" +\d+ \(20\d\d-/),
     })
@@ -207,7 +207,7 @@ describe('the command', () => {
     ['no hours', ['device', DEVICE, '--token-id', TOKEN_ID, '--hours', '0'], {}, /--hours takes a number above 0/],
     ['a part of a year', ['generate', '--years', '1.5'], {}, /--years takes a whole number from 1 to 100, not "1.5"/],
   ])('%s is wrong usage', async (_what, args, env, said) => {
-    const outcome = await cli.run(['keys', ...args], { env: env as Record<string, string> })
+    const outcome = await cli.run(['keys', ...args], { env })
     expect(outcome).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(said) })
     expect(outcome.stderr).not.toContain('hunter2')
   })
