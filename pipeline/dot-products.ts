@@ -17,6 +17,7 @@ import {
   lessThan,
   load,
   multiplyDoubles,
+  PAGE_BYTES,
   repeatWhile,
   set,
   storeDouble,
@@ -31,7 +32,6 @@ export const TILE_RIGHT = 2
 /** Rows begin behind the results of a tile, and are padded with zeros to whole vectors. */
 export const ROWS_AT = 64
 export const VECTOR_BYTES = 16
-const PAGE_BYTES = 65_536
 
 /**
  * Each call multiplies rows at `left`, left + stride, … with rows at `right`, right + stride over their first `bytes` bytes, a

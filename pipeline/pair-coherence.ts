@@ -134,13 +134,15 @@ export function productZ({ sum_xy: sumXY, n_seconds: n }: OverlapSums): number {
   return sumXY / Math.sqrt(n)
 }
 
+/** A variance that is a smaller part of the mean square may be rounding: sums over an overlap are differences of longer ones. */
+const LEAST_VARIANCE = 1e-11
+
 /** Null if a device did not vary, which after summing squares means: by no more than the sums' rounding. */
 export function pearsonR(sums: OverlapSums): number | null {
   const { n_seconds: n, sum_x: sx, sum_y: sy } = sums
   const xx = sums.sum_x2 - (sx * sx) / n
   const yy = sums.sum_y2 - (sy * sy) / n
-  const rounding = 4 * n * Number.EPSILON
-  if (xx <= rounding * sums.sum_x2 || yy <= rounding * sums.sum_y2) return null
+  if (xx <= LEAST_VARIANCE * sums.sum_x2 || yy <= LEAST_VARIANCE * sums.sum_y2) return null
   const r = (sums.sum_xy - (sx * sy) / n) / Math.sqrt(xx * yy)
   return Math.max(-1, Math.min(1, r))
 }

@@ -1,18 +1,12 @@
 /** The sums of all pairs of devices over the seconds that both have a trial in, in one pass over blocks of seconds. */
 import { dotProducts, type DotProducts, ROWS_AT, TILE_LEFT, TILE_RIGHT, VECTOR_BYTES } from './dot-products.ts'
+import { type OverlapSummer, overlapSummer } from './overlap-kernel.ts'
+import { addOverlaps, type OverlapTotals, pairsBefore, type ScoreRow } from './overlap-sums.ts'
 import { type DeviceSeries, isTrial, trialScores } from './trials.ts'
 
-/**
- * Of the pairs (0, 1), (0, 2) … (0, N - 1), (1, 2) … in this order, x the scores z of the first device and y of the second:
- * seconds in common, and sums over them.
- */
-export interface PairSums {
-  readonly n: Uint32Array
+/** x: the scores z of a pair's first device, y: those of its second. */
+export interface PairSums extends OverlapTotals {
   readonly sumXY: Float64Array
-  readonly sumX: Float64Array
-  readonly sumY: Float64Array
-  readonly sumX2: Float64Array
-  readonly sumY2: Float64Array
 }
 
 /**
@@ -20,7 +14,11 @@ export interface PairSums {
  * are the same with and without WebAssembly. Where both devices have trials of one size each, they are exact before they are
  * scaled: sums of products of the integers 2 k - n.
  */
-export function pairSums(series: readonly DeviceSeries[], products: DotProducts = dotProducts()): PairSums {
+export function pairSums(
+  series: readonly DeviceSeries[],
+  products: DotProducts = dotProducts(),
+  summer: OverlapSummer = overlapSummer(),
+): PairSums {
   const rows = series.map(prepare)
   const count = (rows.length * (rows.length - 1)) / 2
   const sums: PairSums = {
@@ -37,28 +35,21 @@ export function pairSums(series: readonly DeviceSeries[], products: DotProducts 
   multiply(exact, [], { kind: 'words', length, products, total: rows.length, into: sums.sumXY })
   if (rough.length > 0)
     multiply(rough, exact, { kind: 'doubles', length, products, total: rows.length, into: sums.sumXY })
+  addOverlaps(rows, sums, summer)
   for (let i = 0, k = 0; i < rows.length; i++) {
-    for (let j = i + 1; j < rows.length; j++, k++) addMarginals(sums, k, rows[i], rows[j])
+    for (let j = i + 1; j < rows.length; j++, k++) scale(sums, k, rows[i], rows[j])
   }
   return sums
 }
 
-interface Row {
+interface Row extends ScoreRow {
   readonly index: number
   readonly series: DeviceSeries
   /** 2 k - n of every trial, 0 without one, where n is the same in all and no step is too long; else null. */
   readonly steps: Int16Array | null
   readonly longestStep: number
-  /** Scores, in units of `scale`: steps and 1 / sqrt(n), or z and 1. */
-  readonly values: Int16Array | Float64Array
+  /** What a unit of `values` is worth: they are steps and 1 / sqrt(n), or scores and 1. */
   readonly scale: number
-  readonly present: Uint8Array
-  readonly trials: number
-  readonly sum: number
-  readonly sumOfSquares: number
-  /** The shorter list of seconds: those without a trial, or those with one. */
-  readonly few: Uint32Array
-  readonly fewAreAbsent: boolean
 }
 
 /** With steps no longer than this, sums over 512 seconds stay below 2^31. */
@@ -76,61 +67,32 @@ function blockSeconds(kind: 'words' | 'doubles', rows: readonly Row[]): number {
 }
 
 function prepare(series: DeviceSeries, index: number): Row {
-  const { bits, ones } = series
+  const { bits, ones, reference } = series
   const present = new Uint8Array(bits.length)
-  let [trials, size, longestStep, isSteady] = [0, 0, 0, true]
+  const steps = new Int16Array(bits.length)
+  let [size, longestStep, isSteady] = [0, 0, reference === undefined]
   for (let t = 0; t < bits.length; t++) {
     const n = bits[t]
     const k = ones[t]
     if (!isTrial(n, k)) continue
+    const step = 2 * k - n
     present[t] = 1
-    if (trials++ === 0) size = n
-    if (n !== size) isSteady = false
-    longestStep = Math.max(longestStep, Math.abs(2 * k - n))
+    steps[t] = step
+    if (size === 0) size = n
+    else if (n !== size) isSteady = false
+    longestStep = Math.max(longestStep, Math.abs(step))
   }
-  const isExact = isSteady && longestStep <= LONGEST_STEP && series.reference === undefined
-  const steps = isExact ? stepsOf(series) : null
-  const values = steps ?? trialScores(series)
-  let [sum, sumOfSquares] = [0, 0]
-  for (let t = 0; t < values.length; t++) {
-    sum += values[t]
-    sumOfSquares += values[t] * values[t]
-  }
-  const fewAreAbsent = 2 * trials >= bits.length
-  const few = new Uint32Array(fewAreAbsent ? bits.length - trials : trials)
-  for (let t = 0, at = 0; t < bits.length; t++) if (present[t] === (fewAreAbsent ? 0 : 1)) few[at++] = t
-  const scale = steps && trials > 0 ? 1 / Math.sqrt(size) : 1
-  return { index, series, steps, longestStep, values, scale, present, trials, sum, sumOfSquares, few, fewAreAbsent }
+  const row = { index, series, longestStep, present }
+  if (!isSteady || longestStep > LONGEST_STEP) return { ...row, steps: null, values: trialScores(series), scale: 1 }
+  return { ...row, steps, values: steps, scale: size > 0 ? 1 / Math.sqrt(size) : 1 }
 }
 
-function stepsOf({ bits, ones }: DeviceSeries): Int16Array {
-  const steps = new Int16Array(bits.length)
-  for (let t = 0; t < steps.length; t++) if (isTrial(bits[t], ones[t])) steps[t] = 2 * ones[t] - bits[t]
-  return steps
-}
-
-/** What falls on the seconds in common: all of x less what y lacks, or what y has. */
-function addMarginals(sums: PairSums, k: number, x: Row, y: Row): void {
-  const [n, sumX, sumX2] = overlap(x, y)
-  const [, sumY, sumY2] = overlap(y, x)
-  sums.n[k] = n
-  sums.sumX[k] = x.scale * sumX
-  sums.sumY[k] = y.scale * sumY
-  sums.sumX2[k] = x.scale * x.scale * sumX2
-  sums.sumY2[k] = y.scale * y.scale * sumY2
+function scale(sums: PairSums, k: number, x: Row, y: Row): void {
   if (x.steps && y.steps) sums.sumXY[k] *= x.scale * y.scale
-}
-
-function overlap({ values, present, trials, sum, sumOfSquares }: Row, other: Row): [number, number, number] {
-  let [n, s1, s2] = [0, 0, 0]
-  const { few } = other
-  for (let at = 0; at < few.length; at++) {
-    const t = few[at]
-    n += present[t]
-    s1 += values[t]
-    s2 += values[t] * values[t]
-  }
-  return other.fewAreAbsent ? [trials - n, sum - s1, sumOfSquares - s2] : [n, s1, s2]
+  sums.sumX[k] *= x.scale
+  sums.sumY[k] *= y.scale
+  sums.sumX2[k] *= x.scale * x.scale
+  sums.sumY2[k] *= y.scale * y.scale
 }
 
 interface Multiplication {
@@ -155,15 +117,15 @@ function multiply(rows: readonly Row[], others: readonly Row[], how: Multiplicat
   const matrix = kind === 'words' ? new Int16Array(buffer, ROWS_AT) : new Float64Array(buffer, ROWS_AT)
   matrix.fill(0, 0, (padded * stride) / bytesOf)
   const indexes = Uint32Array.from(all, ({ index }) => index)
-  // The pair (i, j), i < j, is number before[i] + j.
-  const before = Float64Array.from({ length: total }, (_, i) => i * total - (i * (i + 1)) / 2 - i - 1)
+  const before = pairsBefore(total)
   const at = (row: number) => ROWS_AT + row * stride
   for (let from = 0; from < length; from += seconds) {
     const width = Math.min(seconds, length - from)
     const bytes = Math.ceil((width * bytesOf) / VECTOR_BYTES) * VECTOR_BYTES
-    for (const [row, { steps, series, values }] of all.entries()) {
-      const scores = kind === 'words' ? steps! : steps ? scoresOf(series) : values
-      matrix.set(scores.subarray(from, from + width), (row * stride) / bytesOf)
+    for (const [row, ofRow] of all.entries()) {
+      const isWords = kind === 'words'
+      const scores = isWords ? ofRow.values.subarray(from, from + width) : scoresBetween(ofRow, from, from + width)
+      matrix.set(scores, (row * stride) / bytesOf)
       matrix.fill(0, (row * stride) / bytesOf + width, (row * stride + bytes) / bytesOf)
     }
     for (let panel = 0; panel < rows.length; panel += PANEL) {
@@ -175,7 +137,8 @@ function multiply(rows: readonly Row[], others: readonly Row[], how: Multiplicat
           const lastRight = Math.min(right + TILE_RIGHT, all.length)
           for (let i = left; i < lastLeft; i++) {
             for (let j = Math.max(right, i + 1); j < lastRight; j++) {
-              const [first, second] = [indexes[i], indexes[j]]
+              const first = indexes[i]
+              const second = indexes[j]
               const k = first < second ? before[first] + second : before[second] + first
               into[k] += results[TILE_RIGHT * (i - left) + j - right]
             }
@@ -186,12 +149,8 @@ function multiply(rows: readonly Row[], others: readonly Row[], how: Multiplicat
   }
 }
 
-/** Scores of devices that are exact among themselves, for pairs with those that are not. */
-const scoresOf = (() => {
-  const known = new WeakMap<DeviceSeries, Float64Array>()
-  return (series: DeviceSeries) => {
-    let z = known.get(series)
-    if (!z) known.set(series, (z = trialScores(series)))
-    return z
-  }
-})()
+/** Scores of a row's seconds [from, to): of devices that are exact among themselves too, for pairs with those that are not. */
+function scoresBetween({ series, steps, values }: Row, from: number, to: number): ArrayLike<number> {
+  if (!steps) return values.subarray(from, to)
+  return trialScores({ ...series, bits: series.bits.subarray(from, to), ones: series.ones.subarray(from, to) })
+}

@@ -140,6 +140,7 @@ export const addDoubles = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xf0)
 export const multiplyDoubles = (a: Code, b: Code): Code => [...a, ...b, ...simd(0xf2)]
 /** The sum of both lanes, as f64. */
 export const sumOfDoubles = (a: Code): Code => [...a, ...simd(0x21), 0, ...a, ...simd(0x21), 1, 0xa0]
+export const loadWord = (at: Code, offset: number): Code => [...at, 0x28, 0, ...unsigned(offset)]
 export const storeWord = (at: Code, offset: number, value: Code): Code => [
   ...at,
   ...value,

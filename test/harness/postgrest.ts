@@ -7,12 +7,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { json as readJson } from 'node:stream/consumers'
 import { SignJWT } from 'jose'
 import { Client } from 'pg'
 import type { TestDatabase } from './database.ts'
 
 export interface Postgrest {
-  /** What supabase-js takes as the project's URL: its `/rest/v1` is PostgREST, and there is nothing else. */
+  /** What supabase-js takes as the project's URL: its `/rest/v1` is PostgREST, and there is nothing else but the sign-in. */
   readonly url: string
   readonly jwtSecret: string
   /** A JWT (HS256) with these claims, which holds for an hour unless they say otherwise. */
@@ -42,10 +43,14 @@ export function findPostgrest(): string | undefined {
  * settings of a Supabase project: it logs in as `authenticator`, serves schema public, and answers 1000 rows at most.
  *
  * Not as hosted: the gateway in front of it only takes `/rest/v1` off the path and wants an `apikey`; it does not check that,
- * nor does it know `sb_publishable_…` keys. There is no Auth, Realtime, Storage or Functions, and no statement timeout. Newer
- * PostgREST answers a JWT that expired with PGRST303 instead of PGRST301.
+ * nor does it know `sb_publishable_…` keys. Of Auth there is the sign-in of `users` (ids by e-mail), with any password. There is no
+ * Realtime, Storage or Functions, and no statement timeout. Newer PostgREST answers a JWT that expired with PGRST303 instead of
+ * PGRST301.
  */
-export async function startPostgrest(database: TestDatabase): Promise<Postgrest> {
+export async function startPostgrest(
+  database: Pick<TestDatabase, 'url' | 'adminUrl'>,
+  users: Readonly<Record<string, string>> = {},
+): Promise<Postgrest> {
   const program = findPostgrest()
   if (program === undefined) throw new Error(`npm has no PostgREST for ${process.platform}-${process.arch}`)
   await allowAuthenticator(database.adminUrl)
@@ -80,15 +85,19 @@ export async function startPostgrest(database: TestDatabase): Promise<Postgrest>
   if (!lines.at(-1)?.includes('Schema cache loaded')) throw new Error(`PostgREST did not start:\n${lines.join('\n')}`)
   server.stderr.resume()
 
-  const gateway = createServer((request, response) => forward(request, response, socketPath))
+  const sign: Postgrest['sign'] = (claims) =>
+    new SignJWT({ exp: Math.floor(Date.now() / 1000) + 3600, ...claims })
+      .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+      .sign(new TextEncoder().encode(jwtSecret))
+  const gateway = createServer((request, response) => {
+    if (request.url === '/auth/v1/token?grant_type=password') void signIn(request, response, users, sign)
+    else forward(request, response, socketPath)
+  })
   await once(gateway.listen(0, '127.0.0.1'), 'listening')
   return {
     url: `http://127.0.0.1:${(gateway.address() as AddressInfo).port}`,
     jwtSecret,
-    sign: (claims) =>
-      new SignJWT({ exp: Math.floor(Date.now() / 1000) + 3600, ...claims })
-        .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-        .sign(new TextEncoder().encode(jwtSecret)),
+    sign,
     close: async () => {
       gateway.closeAllConnections()
       gateway.close()
@@ -110,6 +119,27 @@ async function allowAuthenticator(adminUrl: string): Promise<void> {
   } finally {
     await admin.end()
   }
+}
+
+async function signIn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  users: Readonly<Record<string, string>>,
+  sign: Postgrest['sign'],
+): Promise<void> {
+  const { email } = (await readJson(request)) as { email: string }
+  const user = { id: users[email], aud: 'authenticated', role: 'authenticated', email }
+  const known = user.id !== undefined
+  const body = known
+    ? {
+        access_token: await sign({ ...user, sub: user.id }),
+        token_type: 'bearer',
+        expires_in: 3600,
+        refresh_token: 'r',
+        user,
+      }
+    : { code: 400, error_code: 'invalid_credentials', msg: 'Invalid login credentials' }
+  response.writeHead(known ? 200 : 400, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 function forward(request: IncomingMessage, response: ServerResponse, socketPath: string): void {
