@@ -880,16 +880,6 @@ export type Database = {
         }[]
       }
       cancel_analysis_job: { Args: { job_id: string }; Returns: boolean }
-      ingest_entropy_samples: {
-        Args: {
-          device_id: string
-          payloads: string[]
-          profile_ids: string[]
-          sequences: number[]
-          timestamps: string[]
-        }
-        Returns: Json
-      }
       insert_entropy_sample: {
         Args: { device_id: string; profile_id: string; sample_data: string; sequence: number; timestamp?: string }
         Returns: string
@@ -902,11 +892,7 @@ export type Database = {
           sequences: number[]
           timestamps: string[]
         }
-        Returns: {
-          index: number
-          reason: string
-          status: string
-        }[]
+        Returns: Json
       }
       network_deviation: {
         Args: {

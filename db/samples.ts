@@ -122,8 +122,8 @@ export async function storeChecked(
   samples: readonly Omit<NewSample, 'deviceId'>[],
 ): Promise<StoredSample[]> {
   try {
-    const { rows } = await db.query<StoredSample>(
-      'select * from public.insert_entropy_samples($1, $2, $3::timestamptz[], $4, $5)',
+    const { rows } = await db.query<{ stored: StoredSample[] }>(
+      'select public.insert_entropy_samples($1, $2, $3::timestamptz[], $4, $5) as stored',
       [
         deviceId,
         samples.map((sample) => sample.profileId),
@@ -132,7 +132,7 @@ export async function storeChecked(
         samples.map((sample) => sample.data),
       ],
     )
-    return rows
+    return rows[0].stored
   } catch (cause) {
     if ((cause as { code?: string }).code !== '42501') throw cause
     throw new CoherenceError('DEVICE_UNKNOWN', `device ${deviceId} does not exist, or is not active.`, { cause })

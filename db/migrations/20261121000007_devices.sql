@@ -203,7 +203,7 @@ revoke all on function app_private.spend_budget(uuid, integer, app_private.inges
 
 -- Stores a batch of one device. Every sample is accepted, a duplicate of one that is stored already (same profile, timestamp and
 -- sequence: what a retry repeats), or rejected with the reason; none of them keeps another from being stored.
-create or replace function public.insert_entropy_samples(
+create or replace function app_private.store_samples(
   device_id uuid,
   profile_ids uuid[],
   timestamps timestamptz[],
@@ -217,7 +217,7 @@ language plpgsql security definer set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  device constant uuid := insert_entropy_samples.device_id;
+  device constant uuid := store_samples.device_id;
   batch constant integer := coalesce(cardinality(profile_ids), -1);
   limits app_private.ingest_limits;
 begin
@@ -275,8 +275,11 @@ begin
 end;
 $$;
 
--- The same in one row, as [{index, status, reason}]: PostgREST cuts off what has more rows than its db-max-rows, 1000 on Supabase.
-create or replace function public.ingest_entropy_samples(
+revoke all on function app_private.store_samples(uuid, uuid[], timestamptz[], bigint[], bytea[]) from public;
+
+-- That, as [{index, status, reason}] in the order of the batch: of rows PostgREST gives no more than its db-max-rows, 1000 on
+-- Supabase.
+create or replace function public.insert_entropy_samples(
   device_id uuid,
   profile_ids uuid[],
   timestamps timestamptz[],
@@ -284,10 +287,10 @@ create or replace function public.ingest_entropy_samples(
   payloads bytea[]
 )
 returns jsonb
-language sql set search_path = ''
+language sql security definer set search_path = ''
 as $$
   select coalesce(jsonb_agg(s order by s.index), '[]')
-  from public.insert_entropy_samples(device_id, profile_ids, timestamps, sequences, payloads) s
+  from app_private.store_samples(device_id, profile_ids, timestamps, sequences, payloads) s
 $$;
 
 -- One sample; the id it is stored under, whether now or before. Raises the reason if it is rejected.
@@ -305,7 +308,7 @@ as $$
 declare
   outcome record;
 begin
-  select s.status, s.reason into outcome from public.insert_entropy_samples(
+  select s.status, s.reason into outcome from app_private.store_samples(
     insert_entropy_sample.device_id, array[insert_entropy_sample.profile_id], array[insert_entropy_sample."timestamp"],
     array[insert_entropy_sample.sequence], array[insert_entropy_sample.sample_data]) s;
   if outcome.status = 'rejected' then
@@ -325,7 +328,6 @@ declare
 begin
   foreach ours in array array['authenticate_device(text)', 'rotate_device_token(uuid)', 'revoke_device_token(uuid)',
     'insert_entropy_samples(uuid, uuid[], timestamptz[], bigint[], bytea[])',
-    'ingest_entropy_samples(uuid, uuid[], timestamptz[], bigint[], bytea[])',
     'insert_entropy_sample(uuid, uuid, bigint, bytea, timestamptz)']
   loop
     execute format('revoke all on function public.%s from public, anon, authenticated', ours);
@@ -335,5 +337,4 @@ end
 $grants$;
 grant execute on function public.rotate_device_token(uuid), public.revoke_device_token(uuid) to authenticated;
 grant execute on function public.insert_entropy_samples(uuid, uuid[], timestamptz[], bigint[], bytea[]),
-  public.ingest_entropy_samples(uuid, uuid[], timestamptz[], bigint[], bytea[]),
   public.insert_entropy_sample(uuid, uuid, bigint, bytea, timestamptz) to device;

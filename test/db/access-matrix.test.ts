@@ -35,7 +35,6 @@ storj_chunks            | -    | S own            | S own            | -      | 
 watched_pairs           | -    | SID own          | SID own          | -      | SIUD all
 authenticate_device     | -    | -                | -                | -      | X all
 cancel_analysis_job     | -    | X own            | X all            | -      | X all
-ingest_entropy_samples  | -    | -                | -                | X own  | X all
 insert_entropy_sample   | -    | -                | -                | X own  | X all
 insert_entropy_samples  | -    | -                | -                | X own  | X all
 network_deviation       | -    | X all            | X all            | -      | X all

@@ -43,7 +43,6 @@ const UPDATES: Record<string, readonly [column: string, value: string]> = {
 const ARGUMENTS: Record<string, (person: Person) => unknown[]> = {
   authenticate_device: ({ token }) => [token],
   cancel_analysis_job: ({ job }) => [job],
-  ingest_entropy_samples: ({ device, profile }) => [device, [profile], [new Date()], [1], [Buffer.alloc(1)]],
   insert_entropy_sample: ({ device, profile }) => [device, profile, 1, Buffer.alloc(1), new Date()],
   insert_entropy_samples: ({ device, profile }) => [device, [profile], [new Date()], [1], [Buffer.alloc(1)]],
   network_deviation: () => ['2026-01-01Z', '2026-01-03Z', 'all_bits', '1 day', 'theoretical'],

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createDatabase, runAsUser, type TestDatabase } from '../harness/database.ts'
 
 const BYTES = 8
-const INSERT = 'select * from public.insert_entropy_samples($1, $2, $3, $4, $5)'
+const INSERT = `select * from jsonb_to_recordset(public.insert_entropy_samples($1, $2, $3, $4, $5))
+  as s (index int, status text, reason text)`
 
 interface Sensor {
   readonly user: string
@@ -312,7 +313,6 @@ describe('who may send', () => {
          and has_schema_privilege('device', n.oid, 'usage') order by 1`,
     )
     expect(allowed.map(({ name }) => name)).toEqual([
-      'ingest_entropy_samples(uuid,uuid[],timestamp with time zone[],bigint[],bytea[])',
       'insert_entropy_sample(uuid,uuid,bigint,bytea,timestamp with time zone)',
       'insert_entropy_samples(uuid,uuid[],timestamp with time zone[],bigint[],bytea[])',
     ])

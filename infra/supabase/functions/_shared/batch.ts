@@ -46,7 +46,7 @@ export function isoTimestamp(seconds: number, microseconds: number): string | nu
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(microseconds).padStart(6, '0')}Z`
 }
 
-/** The arguments of ingest_entropy_samples() for samples of one device. */
+/** The arguments of insert_entropy_samples() for samples of one device. */
 export function ingestArguments(deviceId: string, samples: readonly Sample[]) {
   return {
     device_id: deviceId,

@@ -22,7 +22,7 @@ export async function ingest(request: Request, environment: Environment): Promis
   // Before the body: nobody else gets it read.
   const { deviceId, token } = await identify(request, environment)
   const batch = parse(await readBody(request, MOST_BODY_BYTES))
-  const rows = await callFunction(environment.url, 'ingest_entropy_samples', ingestArguments(deviceId, batch.samples), {
+  const rows = await callFunction(environment.url, 'insert_entropy_samples', ingestArguments(deviceId, batch.samples), {
     apiKey: environment.publishableKey,
     bearer: token,
     passedOn: [401, 403, 413, 429],
