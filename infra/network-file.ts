@@ -1,17 +1,11 @@
-import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { controlSeries } from '../pipeline/control.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import { addNetworkSums } from '../pipeline/network-buckets.ts'
-import {
-  NETWORK_METHOD_VERSION,
-  networkSums,
-  type NetworkSums,
-  networkTests,
-  type Tested,
-} from '../pipeline/network.ts'
-import { type DeviceSeries, hasTrials } from '../pipeline/trials.ts'
+import { windowSums } from '../pipeline/network-buckets.ts'
+import { NETWORK_METHOD_VERSION, type NetworkSums, networkTests, type Tested } from '../pipeline/network.ts'
+import type { DeviceSeries } from '../pipeline/trials.ts'
 import { type Normalization, normalize, type Reference, referenceOf, trialSums } from '../pipeline/normalization.ts'
+import { sha256OfLines } from '../storage/object-store.ts'
 import type { TrialFile } from './trial-file.ts'
 
 /** The trials of a file, or made from them, by row. */
@@ -94,25 +88,17 @@ export interface SummedNetwork {
 }
 
 export async function sumNetwork(source: TrialSource, file: TrialFile, watch: Watch): Promise<SummedNetwork> {
-  const parts: NetworkSums[] = []
-  const empty = new Map<string, number>()
-  const present = new Set<string>()
-  for await (const [from, to] of blocksOf(source.rows, watch)) {
-    const series = source.series(from, to)
-    parts.push(networkSums(series, from))
-    for (const device of series) {
-      const missing = device.bits.filter((bits) => bits === 0).length
-      empty.set(device.deviceId, (empty.get(device.deviceId) ?? 0) + missing)
-      if (hasTrials(device)) present.add(device.deviceId)
-    }
-  }
-  const gaps = gapSeconds(file)
-  const missing = [...present].reduce((sum, deviceId) => sum + (empty.get(deviceId) ?? 0) + gaps, 0)
-  const sums = { ...addNetworkSums(parts), devices: present.size, missing }
+  const window = windowSums()
+  for await (const [from, to] of blocksOf(source.rows, watch)) window.add(source.series(from, to), from, to - from)
+  const { sums, deviceIds } = window.finish()
   const at = sums.max_abs_stouffer_at
   return {
-    deviceIds: [...present].toSorted((a, b) => (a < b ? -1 : 1)),
-    sums: { ...sums, max_abs_stouffer_at: at === null ? null : file.seconds[at] },
+    deviceIds,
+    sums: {
+      ...sums,
+      missing: sums.missing + deviceIds.length * gapSeconds(file),
+      max_abs_stouffer_at: at === null ? null : file.seconds[at],
+    },
   }
 }
 
@@ -158,7 +144,7 @@ export function describeFile(name: string, file: TrialFile, deviceIds: readonly 
     gap_seconds: gapSeconds(file),
     duplicates: file.duplicates,
     notes: file.notes,
-    device_set_hash: createHash('sha256').update(deviceIds.join('\n')).digest('hex'),
+    device_set_hash: sha256OfLines(deviceIds),
     method_version: NETWORK_METHOD_VERSION,
   }
 }

@@ -9,13 +9,13 @@ import {
 import { inTransaction, type Queryable } from '../db/pool.ts'
 import { readSlices } from '../db/slices.ts'
 import { CONTROL_GENERATOR, controlSeries } from '../pipeline/control.ts'
-import { EVENT_METHOD_VERSION, type EventResult, eventTest, windowSums } from '../pipeline/event.ts'
+import { EVENT_METHOD_VERSION, type EventResult, eventTest } from '../pipeline/event.ts'
 import { networkTests, type NetworkTests } from '../pipeline/network.ts'
-import { trialSeries } from '../pipeline/network-buckets.ts'
+import { trialSeries, windowSums } from '../pipeline/network-buckets.ts'
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import { SLICE_SECONDS } from '../pipeline/slice.ts'
 import type { DeviceSeries } from '../pipeline/trials.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { sha256OfLines } from '../storage/object-store.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { assertNoneEvicted, restoreSlices } from './restore-slices.ts'
 import { mergeByDevice } from './rollup-coherence.ts'
@@ -68,10 +68,10 @@ async function computeEvent(tx: Queryable, event: EventRow, signal: AbortSignal)
     ...describe(networkTests(sums)),
     sums,
     normalization: 'theoretical',
-    device_set_hash: hashOf(deviceIds),
+    device_set_hash: sha256OfLines(deviceIds),
     control: { seed, generator: CONTROL_GENERATOR, ...describe(networkTests(control.finish().sums)) },
     chunks: chunks.length,
-    chunk_set_hash: hashOf(chunks),
+    chunk_set_hash: sha256OfLines(chunks),
     last_verified_at: lastVerifiedAt,
   }
 }
@@ -109,8 +109,4 @@ async function controlOf(
 
 function floorTo(second: number, step: number): number {
   return Math.floor(second / step) * step
-}
-
-function hashOf(lines: readonly string[]): string {
-  return sha256Hex(Buffer.from(lines.join('\n')))
 }

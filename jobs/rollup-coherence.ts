@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { listWatchedPairs, replaceCoherence } from '../db/coherence.ts'
 import {
   type DeviceTrials,
@@ -19,6 +18,7 @@ import { type Normalization, normalize, type Reference, referenceOf, trialSums }
 import { COHERENCE_METHOD_VERSION } from '../pipeline/pair-coherence.ts'
 import { decodePartial } from '../pipeline/slice-codec.ts'
 import { mergePartials, type SlicePartial } from '../pipeline/slice.ts'
+import { sha256OfLines } from '../storage/object-store.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { assertNoneEvicted, restoreSlices } from './restore-slices.ts'
 import { HOUR } from './test-chunk.ts'
@@ -121,7 +121,7 @@ function hourRows(
 ): NetworkRow[] {
   const { minutes, whole } = networkBuckets(series, hour)
   return [...minutes, ...(whole ? [whole] : [])].map(({ start, end, deviceIds, sums }) =>
-    networkRow({ start, end, profile, normalization }, hashOf(deviceIds), sums),
+    networkRow({ start, end, profile, normalization }, sha256OfLines(deviceIds), sums),
   )
 }
 
@@ -133,13 +133,9 @@ async function rollUpDay(tx: Queryable, day: number): Promise<void> {
     // The largest |S| is kept beside the sums.
     const sums = parts.map((part) => ({ ...part.sums, max_abs_stouffer: part.maxAbsStouffer }) as NetworkSums)
     const bucket = { start: day, end: day + DAY, profile, normalization }
-    return networkRow(bucket, hashOf(parts.map((part) => part.deviceSetHash)), addNetworkSums(sums))
+    return networkRow(bucket, sha256OfLines(parts.map((part) => part.deviceSetHash)), addNetworkSums(sums))
   })
   await replaceNetwork(tx, { from: day, to: day + DAY, least: DAY }, NETWORK_METHOD_VERSION, rows)
-}
-
-function hashOf(names: readonly string[]): string {
-  return createHash('sha256').update(names.join('\n')).digest('hex')
 }
 
 function networkRow(

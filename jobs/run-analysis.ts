@@ -18,7 +18,7 @@ import { analyzeCoherence, COHERENCE_PARAMETERS, COHERENCE_TEST_NAMES } from './
 import { completeJob } from './boss.ts'
 import { collectSamples, type TimeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
-import { type TestPool, type TestTask, withTestPool } from './test-pool.ts'
+import { runTask, type TestPool, type TestTask, withTestPool } from './test-pool.ts'
 
 /** What a user wrote may be in it. */
 const LONGEST_MESSAGE = 2000
@@ -163,7 +163,7 @@ async function analyzeDevice(
       const found = await testSequences(pool, bytes, sequenceBytes, tests)
       return found.map((one) => ({ ...one, deviceId, metrics: { ...one.metrics, ...about } }))
     }
-    const results = await runTask(pool, bytes, tests)
+    const results = await runWhereItPays(pool, { segments: bytes, tests })
     return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
       testName: test,
       deviceId,
@@ -176,13 +176,8 @@ async function analyzeDevice(
 /** Below this many bytes a thread takes longer to start than the tests take. */
 const WORTH_A_THREAD = 256 * 1024
 
-async function runTask(
-  pool: TestPool,
-  segments: readonly Uint8Array[],
-  tests: TestTask['tests'],
-): Promise<TestResult[]> {
-  if (totalBytes(segments) >= WORTH_A_THREAD) return await pool.run({ segments, tests })
-  return tests.flatMap(({ name, params }) => runTests([name], segments, { params: { [name]: params } }))
+async function runWhereItPays(pool: TestPool, task: TestTask): Promise<TestResult[]> {
+  return totalBytes(task.segments) >= WORTH_A_THREAD ? await pool.run(task) : runTask(task)
 }
 
 /** Every test on each sequence, and what the sequences say together: a row for each test. */
@@ -201,7 +196,7 @@ async function testSequences(
   const results: TestResult[] = []
   for (const sequence of sequences) {
     // A copy: of a view the thread would be given all the memory behind it.
-    results.push(...(await runTask(pool, [sequence.slice()], tests)))
+    results.push(...(await runWhereItPays(pool, { segments: [sequence.slice()], tests })))
   }
   const facts = { sequences: sequences.length, length_bits: 8 * sequenceBytes, left_out_bytes: leftOut }
   return tests.map(({ name, params }) => {

@@ -1,10 +1,16 @@
 import { Worker } from 'node:worker_threads'
 import type { TestParams, TestResult } from '../pipeline/tests/definition.ts'
+import { runTests } from '../pipeline/tests/registry.ts'
 
 /** Tests to run on the contiguous segments of one device. Bytes in shared memory are not copied, others are. */
 export interface TestTask {
   readonly segments: readonly Uint8Array[]
   readonly tests: readonly { name: string; params: TestParams }[]
+}
+
+/** Here and now, in this thread. */
+export function runTask({ segments, tests }: TestTask): TestResult[] {
+  return tests.flatMap(({ name, params }) => runTests([name], segments, { params: { [name]: params } }))
 }
 
 /** Threads that run tests, so that a long one does not stop this one's heartbeats. */

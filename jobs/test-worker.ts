@@ -1,12 +1,10 @@
 import { parentPort } from 'node:worker_threads'
-import { runTests } from '../pipeline/tests/registry.ts'
-import type { TestTask } from './test-pool.ts'
+import { runTask, type TestTask } from './test-pool.ts'
 
 // The other side of test-pool.ts, in a thread of its own.
-parentPort?.on('message', ({ segments, tests }: TestTask) => {
+parentPort?.on('message', (task: TestTask) => {
   try {
-    const results = tests.flatMap(({ name, params }) => runTests([name], segments, { params: { [name]: params } }))
-    parentPort?.postMessage({ results })
+    parentPort?.postMessage({ results: runTask(task) })
   } catch (error) {
     parentPort?.postMessage({ error })
   }

@@ -1,6 +1,7 @@
 /** How far the network has walked from what chance expects: the series that the Global Consciousness Project plots. */
 import { chiSquareQuantile } from './chi-square-quantile.ts'
-import { type DeviceSeries, isTrial, sortByDevice, trialScores } from './trials.ts'
+import { secondSums } from './second-sums.ts'
+import { type DeviceSeries, sortByDevice } from './trials.ts'
 
 /** Where the walks stand after a second. */
 export interface Deviation {
@@ -23,26 +24,15 @@ export function cumulativeDeviation(
   series: readonly DeviceSeries[],
   before: Deviation = { seconds: 0, pairs: 0, netvar: 0, pair: 0 },
 ): Deviation[] {
-  const sorted = sortByDevice(series)
-  const length = sorted[0]?.bits.length ?? 0
-  const [count, z1, z2] = Array.from({ length: 3 }, () => new Float64Array(length))
-  for (const device of sorted) {
-    const z = trialScores(device)
-    for (let t = 0; t < length; t++) {
-      if (!isTrial(device.bits[t], device.ones[t])) continue
-      count[t]++
-      z1[t] += z[t]
-      z2[t] += z[t] * z[t]
-    }
-  }
+  const { count, z, z2 } = secondSums(sortByDevice(series))
   let now = before
   return Array.from(count, (n, t) => {
     if (n === 0) return now
     now = {
       seconds: now.seconds + 1,
       pairs: now.pairs + (n * (n - 1)) / 2,
-      netvar: now.netvar + (z1[t] * z1[t]) / n - 1,
-      pair: now.pair + (z1[t] * z1[t] - z2[t]) / 2,
+      netvar: now.netvar + (z[t] * z[t]) / n - 1,
+      pair: now.pair + (z[t] * z[t] - z2[t]) / 2,
     }
     return now
   })

@@ -17,8 +17,8 @@ import {
   lessThan,
   load,
   multiplyDoubles,
-  PAGE_BYTES,
   repeatWhile,
+  reserveMemory,
   set,
   storeDouble,
   storeWord,
@@ -60,11 +60,7 @@ export function simdDotProducts(): DotProducts | null {
   const { functions, memory } = compiled
   return {
     ...functions,
-    reserve(bytes) {
-      const missing = bytes - memory.buffer.byteLength
-      if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES))
-      return memory.buffer
-    },
+    reserve: (bytes) => reserveMemory(memory, bytes),
   }
 }
 

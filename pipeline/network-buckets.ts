@@ -1,6 +1,6 @@
 /** The rows of `network_stats`: minutes from seconds, hours from minutes, days from hours, each the sum of the shorter ones. */
 import { networkSums, type NetworkSums } from './network.ts'
-import { type DeviceSeries, hasTrials } from './trials.ts'
+import { type DeviceSeries, hasTrials, sortedDeviceIds, isTrial } from './trials.ts'
 import { GCP_TRIAL_BITS, type SlicePartial } from './slice.ts'
 
 /**
@@ -52,7 +52,7 @@ export function networkBuckets(
     minutes.push({
       start: start + from,
       end: start + from + MINUTE,
-      deviceIds: sortedIds(present.filter(hasTrials)),
+      deviceIds: sortedDeviceIds(present.filter(hasTrials)),
       sums: networkSums(present, start + from),
     })
   }
@@ -61,15 +61,11 @@ export function networkBuckets(
   const present = series.filter(hasTrials)
   const missing = present.reduce((count, { bits }) => count + bits.filter((n) => n === 0).length, 0)
   const ofWhole = { ...sums, devices: present.length, missing }
-  return { minutes, whole: { start, end: start + length, deviceIds: sortedIds(present), sums: ofWhole } }
+  return { minutes, whole: { start, end: start + length, deviceIds: sortedDeviceIds(present), sums: ofWhole } }
 }
 
 function sentAny({ bits }: DeviceSeries): boolean {
   return bits.some((count) => count > 0)
-}
-
-function sortedIds(series: readonly DeviceSeries[]): string[] {
-  return series.map(({ deviceId }) => deviceId).toSorted((a, b) => (a < b ? -1 : 1))
 }
 
 /**
@@ -103,5 +99,41 @@ function addTwo(a: NetworkSums, b: NetworkSums): NetworkSums {
     failed: a.failed + b.failed,
     max_abs_stouffer: isHigher ? b.max_abs_stouffer : a.max_abs_stouffer,
     max_abs_stouffer_at: isHigher ? b.max_abs_stouffer_at : a.max_abs_stouffer_at,
+  }
+}
+
+/** A window that is summed piece by piece, in the order of time: one that lasts a month is too large to be held at once. */
+export interface WindowSums {
+  /** Adds the seconds that follow those before, `seconds` of them from `start` (since epoch). */
+  add(series: readonly DeviceSeries[], start: number, seconds: number): void
+  /** The sums of the pieces, with `devices` and `missing` of the whole, and the ids of its devices in order. */
+  finish(): { sums: NetworkSums; deviceIds: string[] }
+}
+
+/** Of one piece the sums are exactly its `networkSums`. */
+export function windowSums(): WindowSums {
+  const parts: NetworkSums[] = []
+  const seen = new Map<string, { sent: number; trials: number }>()
+  let length = 0
+  return {
+    add(series, start, seconds) {
+      parts.push(networkSums(series, start))
+      length += seconds
+      for (const { deviceId, bits, ones } of series) {
+        const { sent, trials } = seen.get(deviceId) ?? { sent: 0, trials: 0 }
+        const now = { sent, trials }
+        for (let t = 0; t < bits.length; t++) {
+          if (bits[t] > 0) now.sent++
+          if (isTrial(bits[t], ones[t])) now.trials++
+        }
+        seen.set(deviceId, now)
+      }
+    },
+    finish() {
+      const present = [...seen].filter(([, { trials }]) => trials > 0)
+      const missing = present.reduce((sum, [, { sent }]) => sum + length - sent, 0)
+      const deviceIds = present.map(([deviceId]) => deviceId).toSorted((a, b) => (a < b ? -1 : 1))
+      return { sums: { ...addNetworkSums(parts), devices: present.length, missing }, deviceIds }
+    },
   }
 }

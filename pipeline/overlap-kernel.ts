@@ -16,8 +16,8 @@ import {
   load,
   loadWord,
   multiplyDoubles,
-  PAGE_BYTES,
   repeatWhile,
+  reserveMemory,
   set,
   store,
   V128,
@@ -55,11 +55,7 @@ export function simdOverlapSummer(): OverlapSummer | null {
   const { functions, memory } = compiled
   return {
     ...functions,
-    reserve(bytes) {
-      const missing = bytes - memory.buffer.byteLength
-      if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES))
-      return memory.buffer
-    },
+    reserve: (bytes) => reserveMemory(memory, bytes),
   }
 }
 

@@ -1,8 +1,6 @@
 /**
- * Kernels in WebAssembly with 128-bit vectors, for data that are long enough to pay for the way into its memory. The code
- * is assembled here, on first use, from calls nested as the instructions are; where the host has no WebAssembly or no
- * SIMD there are no kernels, and every caller has a plain path that gives the same numbers.
- * Opcodes: WebAssembly Core Specification 2.0, 5.4.
+ * Kernels in WebAssembly with 128-bit vectors, for data that are long enough to pay for the way into its memory. Where the
+ * host has no WebAssembly or no SIMD there are no kernels, and every caller has a plain path that gives the same numbers.
  */
 
 import {

@@ -44,13 +44,15 @@ export interface StepSums {
   readonly d4: Float64Array
 }
 
+type Counts = Uint32Array | Int32Array
+
 /** Adds up the blocks of one device after the other; `finish` gives the sums and begins anew. */
 export interface StepSummer {
   /**
    * Takes the regular trials of seconds [from, to), at most BLOCK_SECONDS: n bits, not all of them equal. Returns how many
    * there are.
    */
-  add(bits: ArrayLike<number>, ones: ArrayLike<number>, from: number, to: number): number
+  add(bits: Counts, ones: Counts, from: number, to: number): number
   finish(): StepSums
 }
 
@@ -113,8 +115,8 @@ export function simdStepSummer(size: number): StepSummer | null {
       // Whole vectors: what is left of the last one is of no size.
       const width = Math.ceil((to - from) / 4) * 4
       if (width > to - from) words.fill(-1, BITS_AT / 4 + width - 4, BITS_AT / 4 + width)
-      words.set(part(bits, from, to), BITS_AT / 4)
-      words.set(part(ones, from, to), ONES_AT / 4)
+      words.set(bits.subarray(from, to), BITS_AT / 4)
+      words.set(ones.subarray(from, to), ONES_AT / 4)
       return functions.sum(size, 4 * width)
     },
     finish() {
@@ -129,10 +131,6 @@ export function simdStepSummer(size: number): StepSummer | null {
       return sums
     },
   }
-}
-
-function part(values: ArrayLike<number>, from: number, to: number): ArrayLike<number> {
-  return ArrayBuffer.isView(values) ? (values as Uint32Array).subarray(from, to) : Array.from(values).slice(from, to)
 }
 
 /** sum(size, bytes): adds the first `bytes` bytes of 32-bit bits and ones to the sums, and returns the trials it took. */

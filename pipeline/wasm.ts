@@ -41,6 +41,13 @@ export function compileKernels<Functions extends object>(
   }
 }
 
+/** The memory, with at least so many bytes. */
+export function reserveMemory(memory: Memory, bytes: number): ArrayBuffer {
+  const missing = bytes - memory.buffer.byteLength
+  if (missing > 0) memory.grow(Math.ceil(missing / PAGE_BYTES))
+  return memory.buffer
+}
+
 /** The module: one type, one function and one export a kernel, and the memory. */
 function assemble(kernels: readonly Kernel[], memoryPages: number): Uint8Array {
   const types = kernels.map(({ parameters, results }) => [

@@ -85,6 +85,11 @@ export function sha256Hex(bytes: Uint8Array): string {
   return hash('sha256', bytes, 'hex')
 }
 
+/** That of a list, a line each. */
+export function sha256OfLines(lines: readonly string[]): string {
+  return hash('sha256', lines.join('\n'), 'hex')
+}
+
 /** Refuses, with a RangeError, a put whose hash is not that of its bytes: the caller has mixed up two buffers. */
 export function assertSha256(key: string, bytes: Uint8Array, sha256: string): void {
   const actual = sha256Hex(bytes)

@@ -56,7 +56,8 @@ export async function runAsUser<T>(
   }
 }
 
-async function runAsAdmin(sql: string): Promise<void> {
+/** One statement on the server, as its superuser. */
+export async function runAsAdmin(sql: string): Promise<void> {
   const admin = new Client({ connectionString: inject('databaseServer').adminUrl })
   await admin.connect()
   try {

@@ -2,14 +2,14 @@
  * The restore drill: a database goes back to what it was some time ago, while the object store has gone on. The copy is made of
  * the server's files, as a snapshot or point-in-time recovery gives it.
  */
-import { Client } from 'pg'
 import { pino } from 'pino'
-import { afterEach, beforeEach, expect, inject, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { openContext, type OpenContext } from '../../infra/context.ts'
 import { runPack } from '../../jobs/pack.ts'
 import { runReconcile } from '../../jobs/reconcile.ts'
 import { decodeChunk } from '../../pipeline/chunk-format.ts'
 import { uuidAt } from '../../pipeline/samples.ts'
+import { runAsAdmin } from '../harness/database.ts'
 import { drain, makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 
 const START = Date.UTC(2026, 5, 1, 12)
@@ -25,18 +25,8 @@ beforeEach(async () => {
 afterEach(async () => {
   await Promise.all(opened.map(({ close }) => close()))
   await pipeline.close()
-  for (const name of copies) await asAdmin(`drop database if exists ${name} with (force)`)
+  for (const name of copies) await runAsAdmin(`drop database if exists ${name} with (force)`)
 })
-
-async function asAdmin(sql: string): Promise<void> {
-  const admin = new Client({ connectionString: inject('databaseServer').adminUrl })
-  await admin.connect()
-  try {
-    await admin.query(sql)
-  } finally {
-    await admin.end()
-  }
-}
 
 /** Workers and a connection on a database of this name, with the same store. */
 async function open(name: string) {
@@ -91,7 +81,7 @@ it('a database that was restored goes on where its backup was, and loses or repe
   const original = new URL(pipeline.config.databaseUrl).pathname.slice(1)
   const backup = `${original}_backup`
   copies.push(backup)
-  await asAdmin(`create database ${backup} template ${original} strategy file_copy owner postgres`)
+  await runAsAdmin(`create database ${backup} template ${original} strategy file_copy owner postgres`)
 
   // Life goes on: everything is packed and proved, objects are made that the backup knows nothing of.
   const before = await open(original)
