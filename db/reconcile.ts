@@ -29,6 +29,19 @@ export async function failDeadAnalyses(db: Queryable): Promise<number> {
   return rowCount ?? 0
 }
 
+/** The same for exports. */
+export async function failDeadExports(db: Queryable): Promise<number> {
+  const { rowCount } = await db.query(
+    `update public.sample_exports e
+     set status = 'failed', completed_at = now(),
+         error_message = 'The export was tried several times and did not finish. Ask again later, or for a shorter time range.'
+     from pgboss.job dead
+     where dead.name = 'dead-letter' and dead.source_name = 'export-samples' and dead.state = 'created'
+       and e.id = (dead.data ->> 'export_id')::uuid and e.status in ('queued', 'running')`,
+  )
+  return rowCount ?? 0
+}
+
 const LIVE = `select from pgboss.job j where j.name = $1 and j.singleton_key = c.id::text and j.state < 'completed'`
 // Given up since the upload: what died before it was about another object.
 const DEAD = `select from pgboss.job d where d.name = 'dead-letter' and d.source_name = $1 and d.state = 'created'
@@ -63,4 +76,13 @@ export async function listStrandedAnalyses(db: Queryable): Promise<{ id: string;
     ['run-analysis'],
   )
   return rows
+}
+
+/** Exports that wait for a worker which no job will call. */
+export async function listStrandedExports(db: Queryable): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from public.sample_exports c where status in ('queued', 'running') and not exists (${LIVE})`,
+    ['export-samples'],
+  )
+  return rows.map((row) => row.id)
 }

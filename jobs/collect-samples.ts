@@ -8,7 +8,7 @@ import type { SampleColumns } from '../pipeline/samples.ts'
 import type { JobContext } from './context.ts'
 import { readReplica } from './read-object.ts'
 
-/** Payload that an analysis holds in memory at most. */
+/** Payload that an analysis or export holds in memory at most. */
 export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
 
 /** A range of sample time as Postgres prints it, and in microseconds since 1970. */
@@ -34,8 +34,7 @@ export async function collectSamples(
   const add = (deviceId: string, samples: SampleColumns) => {
     bytes += samples.data.length
     if (bytes > ANALYSIS_MAX_BYTES) {
-      throw new CoherenceError(
-        'ANALYSIS_INVALID',
+      throw invalid(
         `${deviceIds.length === 1 ? `Device ${deviceId} has` : 'These devices have'} more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
       )
     }
@@ -53,4 +52,28 @@ export async function collectSamples(
     for (const deviceId of deviceIds) add(deviceId, selectSamples(samples, deviceId, fromUs, toUs))
   }
   return new Map([...parts].map(([deviceId, samples]) => [deviceId, mergeSamples(samples)]))
+}
+
+/** The range of a row's time_range_start and time_range_end. ANALYSIS_INVALID if it is empty or not in the years 1 to 9999. */
+export function timeRange(from: string, to: string): TimeRange {
+  const range = { from, to, fromUs: microseconds(from), toUs: microseconds(to) }
+  if (range.fromUs >= range.toUs) throw invalid('time_range_start must be before time_range_end.')
+  return range
+}
+
+/** Microseconds since 1970 of a timestamptz as Postgres prints it, none of its six decimals lost. */
+function microseconds(text: string): bigint {
+  const [, whole, fraction, zone] = /^(.+?)(?:\.(\d{1,6}))?([+-]\d{2}(?::?\d{2})?)$/.exec(text) ?? []
+  const ms =
+    whole === undefined
+      ? Number.NaN
+      : Date.parse(`${whole.replace(' ', 'T')}${zone.length === 3 ? `${zone}:00` : zone}`)
+  if (Number.isNaN(ms)) {
+    throw invalid('time_range_start and time_range_end must be times of the years 1 to 9999.')
+  }
+  return BigInt(ms) * 1000n + BigInt((fraction ?? '').padEnd(6, '0'))
+}
+
+function invalid(message: string): CoherenceError {
+  return new CoherenceError('ANALYSIS_INVALID', message)
 }

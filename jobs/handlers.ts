@@ -1,6 +1,7 @@
 import { runComputeEvent } from './compute-event.ts'
 import type { JobHandler } from './context.ts'
 import { runCopyObject } from './copy-object.ts'
+import { runExportSamples } from './export-samples.ts'
 import { runPack } from './pack.ts'
 import { runPrune } from './prune.ts'
 import type { QueueName } from './queues.ts'
@@ -21,6 +22,7 @@ export const HANDLERS: { [Q in QueueName]: JobHandler<Q> } = {
   'rollup-slice': runRollupSlice,
   'rollup-coherence': runRollupCoherence,
   'run-analysis': runAnalysis,
+  'export-samples': runExportSamples,
   'compute-event': runComputeEvent,
   reconcile: runReconcile,
   prune: runPrune,

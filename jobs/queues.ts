@@ -11,6 +11,7 @@ export interface JobData {
   'rollup-slice': { device_id: string; hour: number }
   'rollup-coherence': { hour: number }
   'run-analysis': { analysis_job_id: string }
+  'export-samples': { export_id: string }
   'compute-event': { event_id: string }
   reconcile: Record<string, never>
   prune: Record<string, never>
@@ -44,6 +45,7 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'upload-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   'test-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   'run-analysis': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
+  'export-samples': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   pack: { options: { ...COMMON, policy: 'short' }, batch: 1, everySeconds: 30 },
   'copy-object': { options: { ...COMMON, policy: 'exclusive', retryDelayMax: 3600, retryLimit: 10 }, batch: 1 },
   'rollup-slice': { options: { ...COMMON, policy: 'short' }, batch: 20 },

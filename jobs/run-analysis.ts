@@ -16,7 +16,7 @@ import { totalBytes, type TestParams, type TestResult } from '../pipeline/tests/
 import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
 import { analyzeCoherence, COHERENCE_PARAMETERS, COHERENCE_TEST_NAMES } from './analyze-coherence.ts'
 import { completeJob } from './boss.ts'
-import { collectSamples, type TimeRange } from './collect-samples.ts'
+import { collectSamples, timeRange, type TimeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { runTask, type TestPool, type TestTask, withTestPool } from './test-pool.ts'
 
@@ -107,13 +107,7 @@ function validate(request: AnalysisJob): Parameters {
       `No test is named ${unknown.map((name) => `"${name}"`).join(', ')}. The tests are: ${ALL_NAMES.join(', ')}.`,
     )
   }
-  const range = {
-    from: request.from,
-    to: request.to,
-    fromUs: microseconds(request.from),
-    toUs: microseconds(request.to),
-  }
-  if (range.fromUs >= range.toUs) throw invalid('time_range_start must be before time_range_end.')
+  const range = timeRange(request.from, request.to)
   const parsed = PARAMETERS.safeParse(request.parameters)
   if (!parsed.success) {
     throw invalid(
@@ -205,17 +199,6 @@ async function testSequences(
     const status = sequences.length === 0 ? { status: 'insufficient', reason } : { status: 'ok' }
     return { testName: name, summary: { ...status, ...facts, second_level: rows }, metrics: { params } }
   })
-}
-
-/** Microseconds since 1970 of a timestamptz as Postgres prints it, none of its six decimals lost. */
-function microseconds(text: string): bigint {
-  const [, whole, fraction, zone] = /^(.+?)(?:\.(\d{1,6}))?([+-]\d{2}(?::?\d{2})?)$/.exec(text) ?? []
-  const ms =
-    whole === undefined
-      ? Number.NaN
-      : Date.parse(`${whole.replace(' ', 'T')}${zone.length === 3 ? `${zone}:00` : zone}`)
-  if (Number.isNaN(ms)) throw invalid('time_range_start and time_range_end must be times of the years 1 to 9999.')
-  return BigInt(ms) * 1000n + BigInt((fraction ?? '').padEnd(6, '0'))
 }
 
 function withoutUndefined<T>(record: Record<string, T | undefined>): Record<string, T> {

@@ -1,11 +1,15 @@
+import { deleteOldExports } from '../db/exports.ts'
 import { logMaintenance } from '../db/prune.ts'
 import { listKnownKeys } from '../db/replicas.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import { readStoreClock } from '../storage/store-clock.ts'
 import type { ActiveJob, JobContext } from './context.ts'
+import { EXPORT_PREFIX } from './export-samples.ts'
 
 /** An attempt may have put its object and not yet marked it; three days are longer than any attempt can last. */
 export const ORPHAN_AGE_HOURS = 72
+/** Exported files are kept twice as long as their links hold. */
+const EXPORT_HOURS = 48
 const BATCH = 500
 /** Chunks and their sidecars; what a process that was killed in its probe of the store left. All else is somebody else's. */
 const OURS = ['v1/', 'health/']
@@ -31,15 +35,40 @@ export function listSweptPlaces({ store, mirror }: Pick<JobContext, 'store' | 'm
   return [{ backend: store.backend, bucket: store.bucket }, ...(mirror ? [mirror] : [])]
 }
 
-/** The scheduled sweep: counts orphans, and removes them only where the configuration says so. */
+/** The scheduled sweep: counts orphans, and removes them only where the configuration says so. What was exported goes when its time is over. */
 export async function runSweep(context: JobContext, job: Pick<ActiveJob<'sweep'>, 'signal'>) {
   const places = []
+  const exports = await sweepExports(context, job.signal)
   for (const place of listSweptPlaces(context)) {
     const options = { deletes: context.settings.sweepDeletes, signal: job.signal }
     const { orphans, ...counts } = await sweepOrphans(context, place, options)
     places.push({ ...counts, orphans: orphans.length })
   }
-  return { output: { places } }
+  return { output: { places, exports } }
+}
+
+/** Removes exported files whose links have ended, by the store's own clock, and forgets old requests. Returns how many files. */
+async function sweepExports({ pool, store }: JobContext, signal: AbortSignal): Promise<number> {
+  const started = performance.now()
+  const before = new Date((await readStoreClock(store)).getTime() - EXPORT_HOURS * 3_600_000)
+  let [files, bytes] = [0, 0]
+  for await (const { key, size, modifiedAt } of store.list(EXPORT_PREFIX, { signal })) {
+    if (modifiedAt >= before || !(await store.delete(key))) continue
+    files++
+    bytes += size
+  }
+  const requests = await deleteOldExports(pool)
+  if (files + requests > 0) {
+    await logMaintenance(pool, {
+      operation: 'sweep_exports',
+      table: 'sample_exports',
+      details: { backend: store.backend, bucket: store.bucket, files, requests },
+      rows: requests,
+      bytes,
+      durationMs: performance.now() - started,
+    })
+  }
+  return files
 }
 
 /**

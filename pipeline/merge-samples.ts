@@ -23,6 +23,27 @@ export function mergeSamples(parts: readonly SampleColumns[]): SampleColumns {
   )
 }
 
+/** Views of successive rows, each of at most `most.rows` and of at most `most.bytes` of payload, or of one row that has more. */
+export function* cutSamples(samples: SampleColumns, most: { rows: number; bytes: number }): Generator<SampleColumns> {
+  const { dataOffsets } = samples
+  for (let start = 0, end = 0; start < samples.rows; start = end) {
+    end = start + 1
+    while (end < samples.rows && end - start < most.rows && dataOffsets[end + 1] - dataOffsets[start] <= most.bytes)
+      end++
+    yield {
+      ...samples,
+      rows: end - start,
+      id: samples.id.subarray(start * 16, end * 16),
+      deviceId: samples.deviceId.subarray(start * 16, end * 16),
+      profileId: samples.profileId.subarray(start * 16, end * 16),
+      timestamp: samples.timestamp.subarray(start, end),
+      sequence: samples.sequence.subarray(start, end),
+      byteLength: samples.byteLength.subarray(start, end),
+      dataOffsets: dataOffsets.subarray(start, end + 1),
+    }
+  }
+}
+
 function joinSamples(parts: readonly SampleColumns[]): SampleColumns {
   const rows = parts.reduce((sum, part) => sum + part.rows, 0)
   const joined = allocateSamples(

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, unlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { CoherenceError } from '../pipeline/errors.ts'
 import { hasErrno, missingRoot, storeError } from './local-errors.ts'
 import { fileHolds, readPart, statusOf, syncFolders, walkFiles, writeDurably } from './local-files.ts'
 import { exists, publishByLink, publishByRename } from './local-publish.ts'
 import {
+  assertLink,
   assertObjectKey,
   assertObjectPrefix,
   assertSha256,
@@ -142,6 +144,11 @@ class LocalObjectStore implements LocalStore {
       // Empty folders stay: removing them would race with a put that has just made them.
       return await removeFile(path)
     })
+  }
+
+  async signedUrl(key: string, options: { seconds: number; fileName?: string }): Promise<string> {
+    assertLink(options)
+    return pathToFileURL(this.#path(key)).href
   }
 
   async probe(): Promise<void> {

@@ -36,11 +36,19 @@ export interface ObjectStore extends StorePlace {
   list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<ObjectInfo>
   /** False if there was no such object. */
   delete(key: string): Promise<boolean>
+  /**
+   * A URL by which anybody gets the object for `seconds` (1 to MAX_LINK_SECONDS), saved as `fileName` if that is given. Of
+   * the local store a file: URL, which does not end. A store may find out only at its use that there is no such object.
+   */
+  signedUrl(key: string, options: { seconds: number; fileName?: string }): Promise<string>
   /** Removes what killed writers left behind before `before` (temporary files, unfinished multipart uploads); how many. */
   removeTemporary?(before: Date): Promise<number>
   /** Proves that the store works: an object put, read back, compared and deleted under `health/`. */
   probe(): Promise<void>
 }
+
+/** The longest that S3 signs for: a week. */
+export const MAX_LINK_SECONDS = 7 * 86_400
 
 /** Longer keys do not fit every store. */
 export const MAX_KEY_BYTES = 512
@@ -73,6 +81,16 @@ export function assertRange({ start, end }: { start: number; end: number }): voi
     throw new RangeError(`range ${start} to ${end} is not one of whole bytes`)
   }
   if (end < start) throw new RangeError(`range ${start} to ${end} ends before it begins`)
+}
+
+/** Refuses, with a RangeError, a link that not every store could make: of another length, or a file name that is more than one. */
+export function assertLink({ seconds, fileName }: { seconds: number; fileName?: string }): void {
+  if (!(Number.isSafeInteger(seconds) && seconds >= 1 && seconds <= MAX_LINK_SECONDS)) {
+    throw new RangeError(`a link holds for 1 to ${MAX_LINK_SECONDS} seconds, not ${seconds}`)
+  }
+  if (fileName !== undefined && !/^\w[\w.-]{0,199}$/.test(fileName)) {
+    throw new RangeError(`${JSON.stringify(fileName)} is not a plain file name`)
+  }
 }
 
 /** Refuses a prefix to list by that no key could begin with. The empty prefix is every object. */

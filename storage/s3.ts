@@ -6,8 +6,10 @@ import {
   PutObjectCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import { CoherenceError } from '../pipeline/errors.ts'
 import {
+  assertLink,
   assertObjectKey,
   assertObjectPrefix,
   assertRange,
@@ -153,6 +155,15 @@ class S3ObjectStore implements S3Store {
       )
       return true
     })
+  }
+
+  async signedUrl(key: string, options: { seconds: number; fileName?: string }): Promise<string> {
+    assertObjectKey(key)
+    assertLink(options)
+    const { seconds: expiresIn, fileName } = options
+    const ResponseContentDisposition = fileName && `attachment; filename="${fileName}"`
+    const command = new GetObjectCommand({ Bucket: this.bucket, Key: key, ResponseContentDisposition })
+    return await getSignedUrl(this.#client, command, { expiresIn })
   }
 
   async probe(): Promise<void> {

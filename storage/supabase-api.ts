@@ -27,6 +27,7 @@ export interface SupabaseApi {
   info(key: string, signal: AbortSignal): Promise<StoredObject>
   /** False if there was no such object. */
   remove(key: string, signal: AbortSignal): Promise<boolean>
+  sign(key: string, options: { seconds: number; fileName?: string }, signal: AbortSignal): Promise<string>
   list(prefix: string, cursor: string | undefined, signal: AbortSignal): Promise<ListPage>
   findBucket(signal: AbortSignal): Promise<{ isPublic: boolean; fileSizeLimit: number | null }>
   createBucket(signal: AbortSignal): Promise<void>
@@ -83,6 +84,10 @@ export function openSupabaseApi(options: {
     },
     async remove(key, signal) {
       return dataOf(await storage(signal).from(bucket).remove([key])).length > 0
+    },
+    async sign(key, { seconds, fileName }, signal) {
+      const how = fileName === undefined ? {} : { download: fileName }
+      return dataOf(await storage(signal).from(bucket).createSignedUrl(encodeKey(key), seconds, how)).signedUrl
     },
     async list(prefix, cursor, signal) {
       const page = dataOf(await storage(signal).from(bucket).listV2({ prefix, cursor, limit: PAGE }))

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { CoherenceError } from '../pipeline/errors.ts'
 import {
+  assertLink,
   assertObjectKey,
   assertObjectPrefix,
   assertRange,
@@ -183,6 +184,14 @@ class SupabaseObjectStore implements SupabaseStore {
       if (!removed && !isUnsure) await this.#assertBucket(doing)
       return removed || isUnsure
     })
+  }
+
+  async signedUrl(key: string, options: { seconds: number; fileName?: string }): Promise<string> {
+    assertObjectKey(key)
+    assertLink(options)
+    return await this.#guard(`signing a link to ${key}`, (doing) =>
+      this.#send(doing, undefined, (until) => this.#api.sign(key, options, until)),
+    )
   }
 
   async probe(): Promise<void> {

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type ObjectInfo, type ObjectStore, sha256Hex } from '../../storage/object-store.ts'
 
@@ -34,6 +35,13 @@ export const HOSTILE_KEYS = [
   'x'.repeat(256),
   'x/'.repeat(256) + 'x',
 ]
+
+async function followLink(url: string): Promise<{ ok: boolean; bytes: Buffer }> {
+  if (url.startsWith('file:')) return { ok: true, bytes: await readFile(new URL(url)) }
+  const response = await fetch(url)
+  const isNamed = /^attachment; filename="?roof-1\.arrow/.test(response.headers.get('content-disposition') ?? '')
+  return { ok: response.ok && isNamed, bytes: Buffer.from(await response.arrayBuffer()) }
+}
 
 /** What every driver must do. `open` gives an empty store; `cleanup` removes it. */
 export function describeObjectStore(
@@ -168,12 +176,33 @@ export function describeObjectStore(
       expect(await putBytes(store, 'a/b', Uint8Array.of(2))).toEqual({ created: true })
     })
 
+    test('makes a link that gives the object to anybody, and to nobody if it is changed', async () => {
+      const bytes = randomBytes(1000)
+      await putBytes(store, 'exports/a.arrow', bytes)
+      await putBytes(store, 'exports/b.arrow', randomBytes(10))
+      const url = await store.signedUrl('exports/a.arrow', { seconds: 3600, fileName: 'roof-1.arrow' })
+      expect(await followLink(url)).toEqual({ ok: true, bytes })
+      const wronglySigned = url.replace(/(Signature=|token=[^&]*\.)[^&]{8}/, '$1abcdefab')
+      // The path of a file is all there is to its link.
+      const forged = url.startsWith('file:')
+        ? []
+        : [url.replace('/a.arrow', '/b.arrow'), wronglySigned, url.split('?')[0]]
+      for (const other of forged) expect(await followLink(other), other).toMatchObject({ ok: false })
+      for (const seconds of [0, 1.5, 7 * 86_400 + 1, Number.NaN]) {
+        await expect(store.signedUrl('exports/a.arrow', { seconds })).rejects.toThrow(RangeError)
+      }
+      for (const fileName of ['', '../a', 'a"; x', 'a\r\nb', '.a', 'ä'.repeat(2)]) {
+        await expect(store.signedUrl('exports/a.arrow', { seconds: 1, fileName })).rejects.toThrow(RangeError)
+      }
+    })
+
     test('refuses keys that mean different things in different stores', async () => {
       for (const key of HOSTILE_KEYS) {
         await expect(putBytes(store, key, Uint8Array.of(1))).rejects.toThrow(RangeError)
         await expect(store.get(key)).rejects.toThrow(RangeError)
         await expect(store.head(key)).rejects.toThrow(RangeError)
         await expect(store.delete(key)).rejects.toThrow(RangeError)
+        await expect(store.signedUrl(key, { seconds: 1 })).rejects.toThrow(RangeError)
       }
       await expect(listAll(store, '../')).rejects.toThrow(RangeError)
       expect(await listAll(store, '')).toEqual([])

@@ -81,6 +81,15 @@ describe('an S3 store', () => {
     for (const key of keys) expect(await store.delete(key)).toBe(true)
   })
 
+  test('makes links that end, and that have no secret in them', async () => {
+    await putBytes(store, 'a', randomBytes(10))
+    const url = await store.signedUrl('a', { seconds: 60 })
+    expect(decodeURIComponent(url)).not.toContain(server.state.secretAccessKey)
+    expect((await fetch(url)).status).toBe(200)
+    server.state.clockOffsetMs = 62_000
+    expect(await (await fetch(url)).text()).toContain('Request has expired')
+  })
+
   test('passes over what no driver could have put', async () => {
     const now = new Date()
     for (const key of ['folder/', 'a//b', 'a\u0001b', '.hidden', 'good']) {

@@ -19,11 +19,12 @@ const MAX_SKEW_MS = 15 * 60_000
  * Refuses a request whose AWS Signature Version 4 is not exactly that of its method, path, query, headers and declared
  * payload hash. The payload itself is `verifyPayload`'s. `now` is the server's clock.
  */
-export function verifySignature(
-  request: IncomingMessage,
-  keys: { accessKeyId: string; secretAccessKey: string; region: string; now: number },
-): void {
+export function verifySignature(request: IncomingMessage, keys: Keys): void {
   const { headers } = request
+  if (isLink(request)) {
+    verifyLink(request, keys)
+    return
+  }
   const authorization = headers.authorization ?? ''
   if (authorization === '') throw new S3Refusal(403, 'AccessDenied', 'anonymous requests are refused')
   const match = /^AWS4-HMAC-SHA256 Credential=([^,]+), ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/.exec(
@@ -31,7 +32,64 @@ export function verifySignature(
   )
   if (match === null) throw new S3Refusal(400, 'AuthorizationHeaderMalformed', 'not an AWS4-HMAC-SHA256 authorization')
   const [, credential, signedList, signature] = match
-  const [accessKeyId, date, region, service, terminator] = credential.split('/')
+  const stamp = String(headers['x-amz-date'])
+  if (Math.abs(timeOf(stamp) - keys.now) > MAX_SKEW_MS) {
+    throw new S3Refusal(
+      403,
+      'RequestTimeTooSkewed',
+      'The difference between the request time and the server is too large.',
+    )
+  }
+  const signed = signedList.split(';')
+  for (const name of Object.keys(headers)) {
+    const must = name === 'host' || name === 'content-type' || name === 'content-md5' || name.startsWith('x-amz-')
+    if (must && !signed.includes(name)) throw new S3Refusal(403, 'AccessDenied', `the header ${name} is not signed`)
+  }
+  const payload = String(headers['x-amz-content-sha256'])
+  assertSignature(request, { credential, stamp, signed, payload, signature }, keys)
+}
+
+interface Keys {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly region: string
+  readonly now: number
+}
+
+/** Whether a request is signed in its query, as by a browser that was given a presigned URL. */
+export function isLink({ method, url }: IncomingMessage): boolean {
+  return method === 'GET' && /[?&]X-Amz-Signature=/.test(url ?? '')
+}
+
+/** The same signature, of headers and query but not of the payload, for as long as it says. */
+function verifyLink(request: IncomingMessage, keys: Keys): void {
+  const query = new URL(request.url ?? '', 'http://s3').searchParams
+  const [credential, stamp, signedList, signature] = ['Credential', 'Date', 'SignedHeaders', 'Signature'].map((name) =>
+    String(query.get(`X-Amz-${name}`)),
+  )
+  const seconds = Number(query.get('X-Amz-Expires'))
+  if (query.get('X-Amz-Algorithm') !== 'AWS4-HMAC-SHA256' || !(seconds >= 1 && seconds <= 604_800)) {
+    throw new S3Refusal(400, 'AuthorizationQueryParametersError')
+  }
+  if (keys.now > timeOf(stamp) + seconds * 1000) throw new S3Refusal(403, 'AccessDenied', 'Request has expired')
+  const signed = signedList.split(';')
+  assertSignature(request, { credential, stamp, signed, payload: 'UNSIGNED-PAYLOAD', signature }, keys)
+}
+
+function timeOf(stamp: string): number {
+  const time = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(stamp)
+  if (time === null) throw new S3Refusal(403, 'AccessDenied', 'x-amz-date is missing or malformed')
+  const [year, month, day, hour, minute, second] = time.slice(1).map(Number)
+  return Date.UTC(year, month - 1, day, hour, minute, second)
+}
+
+function assertSignature(
+  request: IncomingMessage,
+  claim: { credential: string; stamp: string; signed: string[]; payload: string; signature: string },
+  keys: Keys,
+): void {
+  const { stamp } = claim
+  const [accessKeyId, date, region, service, terminator] = claim.credential.split('/')
   if (accessKeyId !== keys.accessKeyId) {
     throw new S3Refusal(403, 'InvalidAccessKeyId', 'The access key id you provided does not exist in our records.')
   }
@@ -42,30 +100,13 @@ export function verifySignature(
       `the credential's scope is wrong; expecting ${keys.region}`,
     )
   }
-  const stamp = String(headers['x-amz-date'])
-  const time = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(stamp)
-  if (time === null) throw new S3Refusal(403, 'AccessDenied', 'x-amz-date is missing or malformed')
-  const [year, month, day, hour, minute, second] = time.slice(1).map(Number)
-  if (Math.abs(Date.UTC(year, month - 1, day, hour, minute, second) - keys.now) > MAX_SKEW_MS) {
-    throw new S3Refusal(
-      403,
-      'RequestTimeTooSkewed',
-      'The difference between the request time and the server is too large.',
-    )
-  }
   if (!stamp.startsWith(date)) throw new S3Refusal(403, 'SignatureDoesNotMatch', 'scope and x-amz-date differ in date')
-
-  const signed = signedList.split(';')
-  for (const name of Object.keys(headers)) {
-    const must = name === 'host' || name === 'content-type' || name === 'content-md5' || name.startsWith('x-amz-')
-    if (must && !signed.includes(name)) throw new S3Refusal(403, 'AccessDenied', `the header ${name} is not signed`)
-  }
-  const canonical = canonicalRequest(request, signed)
+  const canonical = canonicalRequest(request, claim)
   const scope = `${date}/${region}/s3/aws4_request`
   const toSign = ['AWS4-HMAC-SHA256', stamp, scope, createHash('sha256').update(canonical).digest('hex')].join('\n')
   const hmac = (key: string | Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
   const key = [date, region, 's3', 'aws4_request'].reduce<string | Buffer>(hmac, `AWS4${keys.secretAccessKey}`)
-  if (createHmac('sha256', key).update(toSign).digest('hex') !== signature) {
+  if (createHmac('sha256', key).update(toSign).digest('hex') !== claim.signature) {
     throw new S3Refusal(
       403,
       'SignatureDoesNotMatch',
@@ -74,7 +115,10 @@ export function verifySignature(
   }
 }
 
-function canonicalRequest(request: IncomingMessage, signed: string[]): string {
+function canonicalRequest(
+  request: IncomingMessage,
+  { signed, payload }: { signed: readonly string[]; payload: string },
+): string {
   const [path, query = ''] = (request.url ?? '').split(/\?(.*)/s)
   const encode = (text: string): string =>
     encodeURIComponent(decodeURIComponent(text)).replace(
@@ -83,7 +127,7 @@ function canonicalRequest(request: IncomingMessage, signed: string[]): string {
     )
   const parameters = query
     .split('&')
-    .filter((pair) => pair !== '')
+    .filter((pair) => pair !== '' && !pair.startsWith('X-Amz-Signature='))
     .map((pair) => pair.split(/=(.*)/s))
     .map(([name, value = '']) => `${encode(name)}=${encode(value)}`)
     .toSorted()
@@ -99,7 +143,7 @@ function canonicalRequest(request: IncomingMessage, signed: string[]): string {
     parameters.join('&'),
     lines.join(''),
     signed.join(';'),
-    request.headers['x-amz-content-sha256'],
+    payload,
   ].join('\n')
 }
 

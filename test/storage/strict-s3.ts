@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { answerWith, FaultPlan, type FaultTarget, readRequest } from './socket-faults.ts'
 import { type Answer, empty, escapeXml, listObjects, listUploads, readObject, xml } from './strict-s3-answers.ts'
 import { StrictBucket } from './strict-s3-bucket.ts'
-import { S3Refusal, verifyFraming, verifyPayload, verifySignature } from './strict-s3-signature.ts'
+import { isLink, S3Refusal, verifyFraming, verifyPayload, verifySignature } from './strict-s3-signature.ts'
 
 /** What a strict server can be made to be. Each may be changed while it runs. */
 export interface StrictS3State {
@@ -104,13 +104,13 @@ async function serve(
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter)
       throw new S3Refusal(fault.status, 'SlowDown', 'Please reduce your request rate.')
     }
-    verifyFraming(request)
+    if (!isLink(request)) verifyFraming(request)
     verifySignature(request, { ...state, now: now.getTime() })
     if (state.denied) throw new S3Refusal(403, 'AccessDenied', 'Access Denied')
     if (server.expectsContinue) response.writeContinue()
     const body = await readRequest(request, fault)
     if (body === null) return
-    verifyPayload(request, body)
+    if (!isLink(request)) verifyPayload(request, body)
     answer = act(request, body, { state, bucket: server.bucket, now })
   } catch (error) {
     if (!(error instanceof S3Refusal)) throw error
@@ -134,6 +134,8 @@ function addressOf(request: IncomingMessage): { bucket: string; key: string; que
   const parameters = new URLSearchParams(query.replaceAll('+', '%2B'))
   // The SDK names the operation in every query.
   parameters.delete('x-id')
+  const ofLinks = [...parameters.keys()].filter((name) => name.startsWith('X-Amz-'))
+  for (const name of ofLinks) parameters.delete(name)
   return { bucket, key: decodeURIComponent(rest.join('/')), query: parameters }
 }
 
@@ -162,6 +164,11 @@ function act(
     case 'GET object':
     case 'HEAD object':
       return readObject(bucket, key, request.headers.range)
+    case 'GET object response-content-disposition': {
+      const answer = readObject(bucket, key, request.headers.range)
+      answer.headers['content-disposition'] = query.get('response-content-disposition') ?? ''
+      return answer
+    }
     case 'DELETE object':
       bucket.objects.delete(key)
       return empty(204)

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { jwtVerify, SignJWT } from 'jose'
 import { answerWith, type Fault, FaultPlan, type FaultTarget, readRequest } from './socket-faults.ts'
 import { type BucketRules, StrictSupabaseBucket, SupabaseRefusal } from './strict-supabase-bucket.ts'
 import { answerTus } from './strict-supabase-tus.ts'
@@ -41,6 +42,8 @@ export interface StrictSupabase {
   readonly headers: IncomingHttpHeaders[]
   close(): Promise<void>
 }
+
+const LINK_SECRET = Buffer.from('the secret by which links are signed')
 
 interface Answer {
   status: number
@@ -111,7 +114,7 @@ async function serve(
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter)
       throw refusalOf(fault.status)
     }
-    assertKey(request, state)
+    if (!isLink(request)) assertKey(request, state)
     if (state.denied)
       throw new SupabaseRefusal(403, 'AccessDenied', 'permission denied for table objects', 'Unauthorized')
     const there = {
@@ -130,6 +133,10 @@ async function serve(
     answer = refuse(error, isTus, state)
   }
   if (answer !== null) await answerWith(response, fault, answer)
+}
+
+function isLink({ method, url = '' }: IncomingMessage): boolean {
+  return method === 'GET' && url.startsWith('/storage/v1/object/sign/')
 }
 
 function targetOf({ method, url = '' }: IncomingMessage): FaultTarget {
@@ -174,7 +181,7 @@ async function act(
 ): Promise<Answer | null> {
   const path = (request.url ?? '').split('?')[0]
   const [, route, name, key] =
-    /^\/storage\/v1\/(object\/authenticated|object\/info\/authenticated|object\/list-v2|object|bucket)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(
+    /^\/storage\/v1\/(object\/sign|object\/authenticated|object\/info\/authenticated|object\/list-v2|object|bucket)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(
       path,
     ) ?? []
   const isThere = state.bucketExists && decodeURIComponent(name ?? '') === state.bucketName
@@ -201,6 +208,35 @@ async function act(
     case 'GET object/authenticated b k':
       assertBucket()
       return readObject(bucket.find(object).body, request.headers.range)
+    case 'POST object/sign b k': {
+      assertBucket()
+      bucket.find(object)
+      const seconds = jsonOf(request, body).expiresIn
+      if (!(Number.isSafeInteger(seconds) && Number(seconds) >= 1))
+        throw new SupabaseRefusal(400, 'InvalidRequest', 'body/expiresIn must be >= 1', 'Error')
+      const signed = `${state.bucketName}/${object}`
+      const expires = Math.floor(now.getTime() / 1000) + Number(seconds)
+      const token = await new SignJWT({ url: signed })
+        .setProtectedHeader({ alg: 'HS256' })
+        .setExpirationTime(expires)
+        .sign(LINK_SECRET)
+      return json(200, { signedURL: `/object/sign/${signed}?token=${token}` })
+    }
+    case 'GET object/sign b k': {
+      const query = new URL(request.url ?? '', 'http://storage').searchParams
+      const { payload } = await jwtVerify(query.get('token') ?? '', LINK_SECRET, { currentDate: now }).catch(
+        ({ message }: Error) => {
+          throw new SupabaseRefusal(400, 'InvalidJWT', message, 'InvalidJWT')
+        },
+      )
+      if (payload.url !== `${state.bucketName}/${object}`)
+        throw new SupabaseRefusal(400, 'InvalidSignature', 'Invalid signature')
+      const found = readObject(bucket.find(object).body, request.headers.range)
+      const name = query.get('download')
+      if (name !== null)
+        found.headers['content-disposition'] = `attachment; filename=${name}; filename*=UTF-8''${name};`
+      return found
+    }
     case 'GET object/info/authenticated b k': {
       assertBucket()
       const { body: kept, createdAt, modifiedAt, metadata } = bucket.find(object)

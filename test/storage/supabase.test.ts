@@ -58,6 +58,15 @@ describe('a Supabase store', () => {
   beforeEach(async () => ({ server, store, cleanup } = await openStrict()))
   afterEach(() => cleanup())
 
+  test('makes links that end, to what is there', async () => {
+    await putBytes(store, 'a', randomBytes(10))
+    const url = await store.signedUrl('a', { seconds: 60 })
+    expect(url).not.toContain(server.state.secretKey)
+    server.state.clockOffsetMs = 62_000
+    expect(await (await fetch(url)).json()).toMatchObject({ code: 'InvalidJWT' })
+    await expect(store.signedUrl('b', { seconds: 60 })).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
+  })
+
   const sent = (method: string): string[] => server.requests.filter((line) => line.startsWith(`${method} `))
   const lengths = (method: string): number[] =>
     server.requests.flatMap((line, i) => (line.startsWith(method) ? [Number(server.headers[i]['content-length'])] : []))
