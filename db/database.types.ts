@@ -499,11 +499,11 @@ export type Database = {
             referencedColumns: ['id']
           },
           {
-            foreignKeyName: 'entropy_samples_profile_id_fkey'
-            columns: ['profile_id']
+            foreignKeyName: 'entropy_samples_device_id_profile_id_fkey'
+            columns: ['device_id', 'profile_id']
             isOneToOne: false
             referencedRelation: 'sampling_profiles'
-            referencedColumns: ['id']
+            referencedColumns: ['device_id', 'id']
           },
           {
             foreignKeyName: 'entropy_samples_storj_chunk_id_fkey'
@@ -624,6 +624,77 @@ export type Database = {
           updated_at?: string
         }
         Relationships: []
+      }
+      sample_exports: {
+        Row: {
+          completed_at: string | null
+          created_at: string
+          device_id: string
+          error_message: string | null
+          files: NonNullable<Json>
+          id: string
+          links_expire_at: string | null
+          sample_count: number | null
+          started_at: string | null
+          status: Database['public']['Enums']['analysis_job_status']
+          time_range_end: string
+          time_range_start: string
+          user_id: string
+        }
+        ComputedFields: never
+        Insert: {
+          completed_at?: string | null
+          created_at?: string
+          device_id: string
+          error_message?: string | null
+          files?: NonNullable<Json>
+          id?: string
+          links_expire_at?: string | null
+          sample_count?: number | null
+          started_at?: string | null
+          status?: Database['public']['Enums']['analysis_job_status']
+          time_range_end: string
+          time_range_start: string
+          user_id?: string
+        }
+        Update: {
+          completed_at?: string | null
+          created_at?: string
+          device_id?: string
+          error_message?: string | null
+          files?: NonNullable<Json>
+          id?: string
+          links_expire_at?: string | null
+          sample_count?: number | null
+          started_at?: string | null
+          status?: Database['public']['Enums']['analysis_job_status']
+          time_range_end?: string
+          time_range_start?: string
+          user_id?: string
+        }
+        Relationships: [
+          {
+            foreignKeyName: 'sample_exports_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
+            referencedRelation: 'device_health'
+            referencedColumns: ['device_id']
+          },
+          {
+            foreignKeyName: 'sample_exports_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
+            referencedRelation: 'devices'
+            referencedColumns: ['id']
+          },
+          {
+            foreignKeyName: 'sample_exports_user_id_fkey'
+            columns: ['user_id']
+            isOneToOne: false
+            referencedRelation: 'profiles'
+            referencedColumns: ['id']
+          },
+        ]
       }
       sampling_profiles: {
         Row: {

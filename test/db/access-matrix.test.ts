@@ -30,6 +30,7 @@ maintenance_log         | -    | S none           | S all            | -      | 
 network_stats           | -    | S all            | S all            | -      | SIUD all
 pipeline_health         | -    | S own            | S own            | -      | S all
 profiles                | -    | SU own           | SU own           | -      | SIUD all
+sample_exports          | -    | SI own           | SI own           | -      | SIUD all
 sampling_profiles       | -    | SIUD own         | SIUD own         | -      | SIUD all
 storj_chunks            | -    | S own            | S own            | -      | SIUD all
 watched_pairs           | -    | SID own          | SID own          | -      | SIUD all

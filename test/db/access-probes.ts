@@ -34,6 +34,7 @@ const UPDATES: Record<string, readonly [column: string, value: string]> = {
   maintenance_log: ['duration_ms', '2'],
   network_stats: ['device_count', '3'],
   profiles: ['email', 'new'],
+  sample_exports: ['sample_count', '2'],
   sampling_profiles: ['label', 'new'],
   storj_chunks: ['bucket', 'new'],
   watched_pairs: ['created_at', '2026-01-02Z'],

@@ -123,6 +123,14 @@ async function readContract(): Promise<string[]> {
     order by 1`)
 }
 
+/** The seed's foreign key of a sample's profile has become one of the device and its profile; what refers to what is as before. */
+function withDevice(line: string): string {
+  return line.replace(
+    'FOREIGN KEY (profile_id) REFERENCES sampling_profiles(id)',
+    'FOREIGN KEY (device_id, profile_id) REFERENCES sampling_profiles(device_id, id)',
+  )
+}
+
 /** All rows of the seed's tables with the given columns (all, if none are given), each as sorted JSON texts by table. */
 async function readRows(columns?: Record<string, string[]>): Promise<Record<string, string[]>> {
   const tables = columns ? Object.keys(columns) : await listSeedTables()
@@ -174,7 +182,7 @@ describe('an empty database', () => {
     client = await connect(database)
     await run()
     expect(contract.length).toBeGreaterThan(150)
-    expect(await readContract()).toEqual(expect.arrayContaining(contract))
+    expect(await readContract()).toEqual(expect.arrayContaining(contract.map(withDevice)))
   })
 
   it('gets partitions for today and the days that follow', async () => {
@@ -223,7 +231,7 @@ describe('a database that has the seed schema', () => {
     expect(Object.keys(before)).toHaveLength(11)
     expect(Object.values(before).filter((rows) => rows.length === 0)).toEqual([])
     expect(await readRows(columns)).toEqual(before)
-    expect(await readContract()).toEqual(expect.arrayContaining(contract))
+    expect(await readContract()).toEqual(expect.arrayContaining(contract.map(withDevice)))
   })
 
   it('adopts the samples as a partition, those of days to come as strays', async () => {
@@ -547,6 +555,18 @@ describe('what would keep reading or guarding the old samples alone stops the mi
     await expect(run()).rejects.toThrow('rows with a timestamp outside the years 1 to 9999')
     await client.query(`delete from entropy_samples where "timestamp" = 'infinity'`)
     expect((await run()).applied).toEqual(ALL.slice(1))
+  })
+
+  it('a sample with the sampling profile of another device', async () => {
+    await client.query(SEED + ROWS)
+    const [device] = await column<string>(
+      `insert into devices (user_id, name, device_token) select user_id, 'other', gen_random_uuid() from devices limit 1 returning id`,
+    )
+    await insertSample('now()', `'${device}', '${PROFILE}', 1, 1, '\\x00'`)
+    await expect(run()).rejects.toThrow('1 rows of public.entropy_samples have a sampling profile of another device')
+    await client.query('delete from entropy_samples where device_id = $1', [device])
+    await run()
+    await expect(insertSample('now()', `'${device}', '${PROFILE}', 1, 1, '\\x00'`)).rejects.toThrow(/foreign key/)
   })
 
   it('a view or a partitioning of another kind in its place', async () => {

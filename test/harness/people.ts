@@ -62,6 +62,12 @@ export function rowsOf({ user, device, partner, token, profile, chunk, job }: Pe
       sum_z2: 1,
       method_version: '1',
     },
+    sample_exports: {
+      user_id: user,
+      device_id: device,
+      time_range_start: '2026-01-01Z',
+      time_range_end: '2026-01-02Z',
+    },
     chunk_slices: { chunk_id: chunk, device_id: device, slice_start: day.bucket_start, partial: '\\x00' },
   }
 }

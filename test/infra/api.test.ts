@@ -84,6 +84,7 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
     expect(checked).toBe(shown)
     // The worker.
     if (code.includes(`from('analysis_jobs')`)) await pipeline.drain(['run-analysis'])
+    if (code.includes(`from('sample_exports')`)) await pipeline.drain(['export-samples'])
   })
 
   it('subscribes to what Realtime publishes, of tables that the user may read', async () => {
@@ -97,11 +98,13 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
       [PAGE],
     )
     expect(rows).toEqual(
-      ['analysis_jobs', 'analysis_results', 'device_timeslice_stats', 'network_stats'].map((table) => ({
-        table,
-        readable: true,
-        is_named: true,
-      })),
+      ['analysis_jobs', 'analysis_results', 'device_timeslice_stats', 'network_stats', 'sample_exports'].map(
+        (table) => ({
+          table,
+          readable: true,
+          is_named: true,
+        }),
+      ),
     )
   })
 

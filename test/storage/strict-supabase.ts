@@ -232,9 +232,8 @@ async function act(
       if (payload.url !== `${state.bucketName}/${object}`)
         throw new SupabaseRefusal(400, 'InvalidSignature', 'Invalid signature')
       const found = readObject(bucket.find(object).body, request.headers.range)
-      const name = query.get('download')
-      if (name !== null)
-        found.headers['content-disposition'] = `attachment; filename=${name}; filename*=UTF-8''${name};`
+      const saved = query.get('download')
+      if (saved !== null) found.headers['content-disposition'] = `attachment; filename=${saved};`
       return found
     }
     case 'GET object/info/authenticated b k': {
