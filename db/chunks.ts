@@ -41,10 +41,15 @@ export interface StoredChunk {
 }
 
 /**
- * How many rows a chunk would take now, or 0 if it is not yet time: neither enough bytes wait nor anything waits too
- * long. Selected by state, never by a watermark: a row that commits late is simply there the next time.
+ * How many rows a chunk would take, and whether it is time: enough bytes wait, or something waits too long. Selected by state,
+ * never by a watermark: a row that commits late is simply there the next time. Of rows without a stamp, or of those stamped
+ * with `chunkId`.
  */
-export async function countDueRows(db: Queryable, options: ClaimOptions): Promise<number> {
+export async function measureWaiting(
+  db: Queryable,
+  chunkId: string | null,
+  options: ClaimOptions,
+): Promise<{ take: number; due: boolean }> {
   const { rows } = await db.query<{ take: number; due: boolean }>(
     `select count(*) filter (where before < $1)::int as take,
             coalesce(sum(length) >= $1 or count(*) >= $3 or min(created_at) < now() - $2 * interval '1 second', false) as due
@@ -52,19 +57,63 @@ export async function countDueRows(db: Queryable, options: ClaimOptions): Promis
        select length, created_at,
               coalesce(sum(length) over (rows between unbounded preceding and 1 preceding), 0) as before
        from (select octet_length(sample_data) as length, created_at
-             from public.entropy_samples where storj_chunk_id is null limit $3) waiting
+             from public.entropy_samples where ${stampedWith(chunkId)} limit $3) waiting
      ) running`,
     [options.targetBytes, options.maxAgeSeconds, options.maxRows ?? CHUNK_MAX_ROWS],
   )
-  return rows[0].due ? rows[0].take : 0
+  return rows[0]
+}
+
+/** Frozen by `claim` and by `adopt`: how many rows of which device and profile. */
+const NEW_CHUNK = `insert into public.storj_chunks
+    (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
+     status, format_version, claimed)
+  select $1::uuid, $2, 'pending/' || $1::uuid, 0, sum(bytes), sum(rows), min(first), max(last),
+         array_agg(distinct device_id::text order by device_id::text), 'pending', 1,
+         jsonb_object_agg(device_id || '/' || profile_id, rows)
+  from members`
+const MEMBERS = `select device_id, profile_id, count(*) as rows, sum(length) as bytes, min("timestamp") as first, max("timestamp") as last`
+const MEMBER_COLUMNS = 'device_id, profile_id, "timestamp", octet_length(sample_data) as length'
+
+/** What a row adds to a file beside its payload. */
+const ROW_BYTES = 72
+
+/**
+ * Makes a sealed chunk, whose rows inserts have stamped, a `pending` one, in the caller's transaction and after
+ * `lockSealedChunk`. `adopted` is false if it has no rows, or is more than half as large again as a chunk should be.
+ */
+export async function adoptChunk(
+  tx: Queryable,
+  id: string,
+  options: ClaimOptions,
+): Promise<ClaimedChunk & { adopted: boolean }> {
+  const { rows } = await tx.query<{ rows: number; bytes: number; adopted: boolean }>(
+    `with members as materialized (
+       ${MEMBERS}
+       from (select ${MEMBER_COLUMNS} from public.entropy_samples where storj_chunk_id = $1) stamped
+       group by device_id, profile_id
+     ), chunk as (
+       ${NEW_CHUNK} having sum(rows) <= $4 and sum(bytes) + ${ROW_BYTES} * sum(rows) <= 1.5 * $3
+       returning id
+     )
+     select coalesce(sum(rows), 0)::int as rows, coalesce(sum(bytes), 0)::float8 as bytes,
+            exists (select from chunk) as adopted from members`,
+    [id, options.bucket, options.targetBytes, options.maxRows ?? CHUNK_MAX_ROWS],
+  )
+  return { id, ...rows[0] }
 }
 
 /**
- * Claims up to `take` unclaimed rows for a new `pending` chunk, in the caller's transaction. Rows that another packer
- * holds are skipped, so any number may claim at once and every row goes to one. Membership is frozen when it commits.
- * Null if nothing was left to claim.
+ * Claims up to `take` rows without a stamp, or of those stamped with `chunkId`, for a new `pending` chunk, in the caller's
+ * transaction. Rows that another packer holds are skipped, so any number may claim at once and every row goes to one.
+ * Membership is frozen when it commits. Null if nothing was left to claim.
  */
-export async function claimChunk(tx: Queryable, take: number, options: ClaimOptions): Promise<ClaimedChunk | null> {
+export async function claimChunk(
+  tx: Queryable,
+  chunkId: string | null,
+  take: number,
+  options: ClaimOptions,
+): Promise<ClaimedChunk | null> {
   const id = randomUUID()
   // Left to itself the planner hashes every retained row to find 100,000 of them: beside a million packed rows a claim takes
   // 1.35 times as long, beside three million 1.4 to 2 times. Joined by ctid instead, a row that someone else has just
@@ -72,29 +121,31 @@ export async function claimChunk(tx: Queryable, take: number, options: ClaimOpti
   await tx.query('set local enable_hashjoin = off; set local enable_mergejoin = off')
   const { rows } = await tx.query<{ rows: number; bytes: number }>(
     `with locked as materialized (
-       select id, "timestamp", device_id, profile_id, octet_length(sample_data) as length
-       from public.entropy_samples where storj_chunk_id is null limit $2
+       select id, ${MEMBER_COLUMNS}
+       from public.entropy_samples where ${stampedWith(chunkId)} limit $3
        for update skip locked
      ), members as (
-       select device_id, profile_id, count(*) as rows, sum(length) as bytes, min("timestamp") as first, max("timestamp") as last
-       from locked group by device_id, profile_id
+       ${MEMBERS} from locked group by device_id, profile_id
      ), chunk as (
-       insert into public.storj_chunks
-         (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
-          status, format_version, claimed)
-       select $1::uuid, $3, 'pending/' || $1::uuid, 0, sum(bytes), sum(rows), min(first), max(last),
-              array_agg(distinct device_id::text order by device_id::text), 'pending', 1,
-              jsonb_object_agg(device_id || '/' || profile_id, rows)
-       from members having count(*) > 0
+       ${NEW_CHUNK} having count(*) > 0
        returning byte_count, sample_count
      ), claimed as (
        update public.entropy_samples s set storj_chunk_id = $1::uuid
        from locked l where s.id = l.id and s."timestamp" = l."timestamp"
      )
      select sample_count::int as rows, byte_count::float8 as bytes from chunk`,
-    [id, take, options.bucket],
+    [id, options.bucket, take],
   )
   return rows.length === 0 ? null : { id, ...rows[0] }
+}
+
+function stampedWith(chunkId: string | null): string {
+  return chunkId === null ? 'storj_chunk_id is null' : `storj_chunk_id = '${uuid(chunkId)}'`
+}
+
+function uuid(text: string): string {
+  if (!/^[0-9a-f-]{36}$/.test(text)) throw new RangeError(`not a uuid: ${JSON.stringify(text)}`)
+  return text
 }
 
 /**

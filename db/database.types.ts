@@ -505,13 +505,6 @@ export type Database = {
             referencedRelation: 'sampling_profiles'
             referencedColumns: ['device_id', 'id']
           },
-          {
-            foreignKeyName: 'entropy_samples_storj_chunk_id_fkey'
-            columns: ['storj_chunk_id']
-            isOneToOne: false
-            referencedRelation: 'storj_chunks'
-            referencedColumns: ['id']
-          },
         ]
       }
       maintenance_log: {

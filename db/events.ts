@@ -148,7 +148,8 @@ export async function listEventBlockers(db: Queryable, id: string): Promise<stri
      union all
      select count(*) || ' samples that no chunk has claimed'
      from event e join public.entropy_samples s on s."timestamp" >= e.event_start and s."timestamp" < e.event_end
-     where now() >= e.due and s.storj_chunk_id is null and (e.device_ids is null or s.device_id = any (e.device_ids))
+     where now() >= e.due and (s.storj_chunk_id is null or s.storj_chunk_id = any (app_private.unpacked_chunks()))
+       and (e.device_ids is null or s.device_id = any (e.device_ids))
      having count(*) > 0
      union all
      select 'chunk ' || id || ', which is not verified (' || status || coalesce(': ' || last_error, '') || ')'

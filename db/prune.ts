@@ -47,15 +47,14 @@ export async function listPruneBlockers(tx: Queryable, partition: Partition): Pr
      )
      select 'samples that no chunk has claimed' as blocker
      where exists (select from ${table} where storj_chunk_id is null)
+        or exists (select from chunks where id is not null and not exists (select from public.storj_chunks c where c.id = chunks.id))
      union all
-     select 'chunk ' || chunks.id || ' is not verified' ||
-            coalesce(' (' || c.status || coalesce(': ' || c.last_error, '') || ')', '')
-     from chunks left join public.storj_chunks c on c.id = chunks.id
-     where chunks.id is not null and (c.status = 'uploaded' and c.verified_at is not null) is not true
+     select 'chunk ' || id || ' is not verified (' || status || coalesce(': ' || last_error, '') || ')'
+     from chunks join public.storj_chunks c using (id) where (status = 'uploaded' and verified_at is not null) is not true
      union all
-     select 'chunk ' || chunks.id || ' has no stored slices'
-     from chunks where chunks.id is not null and not exists (
-       select from public.chunk_replicas r where r.chunk_id = chunks.id and r.kind = 'slices')
+     select 'chunk ' || id || ' has no stored slices'
+     from chunks join public.storj_chunks c using (id)
+     where not exists (select from public.chunk_replicas r where r.chunk_id = c.id and r.kind = 'slices')
      union all
      select 'hold ' || id || ': ' || reason from app_private.retention_holds
      where range_start < $2::timestamptz and range_end > $1::timestamptz

@@ -1,9 +1,30 @@
-import { claimChunk, countDueRows, type ClaimedChunk, type ClaimOptions } from '../db/chunks.ts'
-import { inTransaction } from '../db/pool.ts'
+import {
+  adoptChunk,
+  CHUNK_MAX_ROWS,
+  claimChunk,
+  type ClaimedChunk,
+  type ClaimOptions,
+  measureWaiting,
+} from '../db/chunks.ts'
+import { inTransaction, type Queryable } from '../db/pool.ts'
+import {
+  findOpenChunk,
+  listSealedChunks,
+  listStampingSessions,
+  lockSealedChunk,
+  noteAdopted,
+  openNextChunk,
+  type SeriesChunk,
+  setRowsPerChunk,
+} from '../db/series.ts'
 import { sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
-/** Claims chunk after chunk until nothing is due. Any number of packers may run at once. */
+/** A transaction that keeps a sealed chunk waiting this long is told of. */
+const LONG_INSERT_SECONDS = 60
+const LEAST_ROWS = 16
+
+/** Makes chunk after chunk of what waits, until nothing is due. Any number of packers may run at once. */
 export async function runPack(context: JobContext, job: Pick<ActiveJob<'pack'>, 'signal'>) {
   let chunks = 0
   let samples = 0
@@ -16,18 +37,60 @@ export async function runPack(context: JobContext, job: Pick<ActiveJob<'pack'>, 
   return { output: { chunks, samples } }
 }
 
-/** Claims one chunk if one is due and sends its upload, in one transaction. `force` claims whatever waits. */
+/** Makes one chunk if one is due and sends its upload, in one transaction. `force` takes whatever waits. */
 export async function packOnce(context: JobContext, force = false): Promise<ClaimedChunk | null> {
+  const { pool, settings, store } = context
   const options: ClaimOptions = {
-    targetBytes: context.settings.chunkTargetBytes,
-    maxAgeSeconds: force ? 0 : context.settings.chunkMaxAgeSeconds,
-    bucket: context.store.bucket,
+    targetBytes: settings.chunkTargetBytes,
+    maxAgeSeconds: force ? 0 : settings.chunkMaxAgeSeconds,
+    bucket: store.bucket,
   }
-  const take = await countDueRows(context.pool, options)
-  if (take === 0) return null
+  const packed = (await packSealed(context, options)) ?? (await packUnstamped(context, options))
+  if (packed !== null) return packed
+  const open = await findOpenChunk(pool)
+  if (!(await measureWaiting(pool, open.chunkId, options)).due) return null
+  await openNextChunk(pool)
+  await context.checkpoint('seal')
+  return await packSealed(context, options)
+}
+
+/** The oldest sealed chunk that nobody adds to any more. */
+async function packSealed(context: JobContext, options: ClaimOptions): Promise<ClaimedChunk | null> {
+  for (const sealed of await listSealedChunks(context.pool)) {
+    await context.checkpoint('claim')
+    const outcome = await inTransaction(context.pool, async (tx) => {
+      if (!(await lockSealedChunk(tx, sealed))) return 'busy'
+      const { adopted, ...found } = await adoptChunk(tx, sealed.chunkId, options)
+      let chunk = adopted ? found : null
+      if (adopted || found.rows === 0) await noteAdopted(tx, sealed)
+      else chunk = await claimPart(tx, sealed, options)
+      if (chunk) await sendJob(context.boss, tx, 'upload-chunk', { chunk_id: chunk.id }, { key: chunk.id })
+      await context.checkpoint('claim: before commit')
+      return chunk
+    })
+    if (outcome === 'busy') await tellOfLongInserts(context, sealed)
+    if (outcome === 'busy' || outcome === null) continue
+    await context.checkpoint('claim: after commit')
+    context.log.info({ chunk: outcome.id, rows: outcome.rows, bytes: outcome.bytes }, 'claimed')
+    await setRowsPerChunk(context.pool, rowsPerChunk(outcome, options))
+    return outcome
+  }
+  return null
+}
+
+/** Too large for one chunk, as samples have grown or chunks are to be smaller: parts go into chunks of their own, until the rest fits. */
+async function claimPart(tx: Queryable, sealed: SeriesChunk, options: ClaimOptions): Promise<ClaimedChunk | null> {
+  const { take } = await measureWaiting(tx, sealed.chunkId, options)
+  return await claimChunk(tx, sealed.chunkId, take, options)
+}
+
+/** Rows that have no stamp: of before there were any, of deleted chunks, or inserted without one on purpose. */
+async function packUnstamped(context: JobContext, options: ClaimOptions): Promise<ClaimedChunk | null> {
+  const { take, due } = await measureWaiting(context.pool, null, options)
+  if (!due) return null
   await context.checkpoint('claim')
   const claimed = await inTransaction(context.pool, async (tx) => {
-    const chunk = await claimChunk(tx, take, options)
+    const chunk = await claimChunk(tx, null, take, options)
     if (chunk) await sendJob(context.boss, tx, 'upload-chunk', { chunk_id: chunk.id }, { key: chunk.id })
     await context.checkpoint('claim: before commit')
     return chunk
@@ -35,4 +98,20 @@ export async function packOnce(context: JobContext, force = false): Promise<Clai
   await context.checkpoint('claim: after commit')
   if (claimed) context.log.info({ chunk: claimed.id, rows: claimed.rows, bytes: claimed.bytes }, 'claimed')
   return claimed
+}
+
+/** So many rows of the size of these that their chunk reaches the target, and no more than half of what is the most. */
+function rowsPerChunk({ rows, bytes }: ClaimedChunk, { targetBytes }: ClaimOptions): number {
+  const wanted = Math.round((targetBytes * rows) / Math.max(bytes, 1))
+  return Math.min(Math.max(wanted, LEAST_ROWS), CHUNK_MAX_ROWS / 2)
+}
+
+async function tellOfLongInserts({ pool, log }: JobContext, sealed: SeriesChunk): Promise<void> {
+  const sessions = await listStampingSessions(pool, sealed)
+  for (const { pid, seconds } of sessions.filter((session) => session.seconds > LONG_INSERT_SECONDS)) {
+    log.warn(
+      { chunk: sealed.chunkId, pid, seconds },
+      'a chunk waits for a transaction that has inserted samples and does not end',
+    )
+  }
 }

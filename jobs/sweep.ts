@@ -1,5 +1,6 @@
 import { deleteOldExports } from '../db/exports.ts'
 import { logMaintenance } from '../db/prune.ts'
+import { releaseStrays } from '../db/series.ts'
 import { listKnownKeys } from '../db/replicas.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import { readStoreClock } from '../storage/store-clock.ts'
@@ -39,12 +40,14 @@ export function listSweptPlaces({ store, mirror }: Pick<JobContext, 'store' | 'm
 export async function runSweep(context: JobContext, job: Pick<ActiveJob<'sweep'>, 'signal'>) {
   const places = []
   const exports = await sweepExports(context, job.signal)
+  const strays = await releaseStrays(context.pool)
+  if (strays > 0) context.log.warn({ strays }, 'samples of unknown chunks are packed anew')
   for (const place of listSweptPlaces(context)) {
     const options = { deletes: context.settings.sweepDeletes, signal: job.signal }
     const { orphans, ...counts } = await sweepOrphans(context, place, options)
     places.push({ ...counts, orphans: orphans.length })
   }
-  return { output: { places, exports } }
+  return { output: { places, exports, strays } }
 }
 
 /** Removes exported files whose links have ended, by the store's own clock, and forgets old requests. Returns how many files. */

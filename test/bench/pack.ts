@@ -6,8 +6,10 @@ import { finished } from 'node:stream/promises'
 import type { Pool } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 import { SAMPLE_COLUMNS } from '../../db/copy-binary.ts'
+import { CHUNK_MAX_ROWS } from '../../db/chunks.ts'
 import { createDevice, createLocalUser } from '../../db/devices.ts'
 import { insertSamples, type NewSample, readChunkSamples } from '../../db/samples.ts'
+import { openNextChunk, setRowsPerChunk } from '../../db/series.ts'
 import { libraryVersion, openContext } from '../../infra/context.ts'
 import { createLogger } from '../../infra/logger.ts'
 import { formatTable } from '../../infra/output.ts'
@@ -33,6 +35,8 @@ const SIZES: readonly Size[] = [
 ]
 const DEVICES = 8
 const BATCH_BYTES = 4 * 1024 ** 2
+/** The default of CHUNK_TARGET_BYTES. */
+const CHUNK_BYTES = 32 * 1024 ** 2
 
 /** `rest`: looking for due rows, fetching and sending jobs, begin. */
 const STEPS = ['claim', 'read', 'encode', 'hash and put', 'mark', 'rest'] as const
@@ -104,6 +108,9 @@ async function load(pool: Pool, { bytes, rows }: Size, signal: AbortSignal): Pro
   const device = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
   const devices: Awaited<ReturnType<typeof createDevice>>[] = []
   for (let n = 0; n < DEVICES; n++) devices.push(await createDevice(pool, { ...device, name: `bench ${n}` }))
+  // As packing sets it by the samples it sees.
+  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(CHUNK_BYTES / bytes)))
+  await openNextChunk(pool)
   const midnight = Math.floor(Date.now() / 86_400_000) * 86_400_000
   const batch = Math.min(4096, BATCH_BYTES / bytes)
   for (let first = 0; first < rows; first += batch) {
@@ -119,6 +126,7 @@ async function load(pool: Pool, { bytes, rows }: Size, signal: AbortSignal): Pro
     })
     await insertSamples(pool, samples)
   }
+
   // As autovacuum would have by then; it also reads every page once, so that COPY need not be the first.
   await pool.query('vacuum analyze public.entropy_samples')
 }

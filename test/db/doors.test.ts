@@ -196,13 +196,15 @@ describe('the private schemas', () => {
     expect(granted).toEqual([])
   })
 
-  it('have no function that users may execute', async () => {
+  it('have no function that users may execute, but for one behind a view', async () => {
     const callable = await column<string>(
       `select p.oid::regprocedure || ' by ' || role from pg_proc p, unnest(array['anon', 'authenticated', 'device']) role
        where pronamespace = 'app_private'::regnamespace and has_function_privilege(role, p.oid, 'execute')`,
     )
-    expect(callable).toEqual([])
+    // Which chunks wait, for chunk_backlog; by name it is out of reach like the others.
+    expect(callable).toEqual(['app_private.unpacked_chunks() by authenticated'])
     for (const sql of [
+      'select app_private.unpacked_chunks()',
       `select app_private.send_job('prune', '{}')`,
       `select app_private.ensure_partitions('2026-01-01', '2026-01-01')`,
     ]) {

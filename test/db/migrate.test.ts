@@ -123,12 +123,18 @@ async function readContract(): Promise<string[]> {
     order by 1`)
 }
 
-/** The seed's foreign key of a sample's profile has become one of the device and its profile; what refers to what is as before. */
-function withDevice(line: string): string {
-  return line.replace(
-    'FOREIGN KEY (profile_id) REFERENCES sampling_profiles(id)',
-    'FOREIGN KEY (device_id, profile_id) REFERENCES sampling_profiles(device_id, id)',
-  )
+/** What has changed of the seed's contract, on purpose: a sample's profile is one of its device; it is stamped with a chunk that has no row yet. */
+function asItIsNow(contract: readonly string[]): string[] {
+  return contract
+    .filter((line) => !line.includes('FOREIGN KEY (storj_chunk_id)'))
+    .map((line) =>
+      line
+        .replace(
+          'KEY (profile_id) REFERENCES sampling_profiles(id)',
+          'KEY (device_id, profile_id) REFERENCES sampling_profiles(device_id, id)',
+        )
+        .replace('entropy_samples storj_chunk_id uuid', 'entropy_samples storj_chunk_id uuid has a default'),
+    )
 }
 
 /** All rows of the seed's tables with the given columns (all, if none are given), each as sorted JSON texts by table. */
@@ -182,7 +188,7 @@ describe('an empty database', () => {
     client = await connect(database)
     await run()
     expect(contract.length).toBeGreaterThan(150)
-    expect(await readContract()).toEqual(expect.arrayContaining(contract.map(withDevice)))
+    expect(await readContract()).toEqual(expect.arrayContaining(asItIsNow(contract)))
   })
 
   it('gets partitions for today and the days that follow', async () => {
@@ -231,7 +237,7 @@ describe('a database that has the seed schema', () => {
     expect(Object.keys(before)).toHaveLength(11)
     expect(Object.values(before).filter((rows) => rows.length === 0)).toEqual([])
     expect(await readRows(columns)).toEqual(before)
-    expect(await readContract()).toEqual(expect.arrayContaining(contract.map(withDevice)))
+    expect(await readContract()).toEqual(expect.arrayContaining(asItIsNow(contract)))
   })
 
   it('adopts the samples as a partition, those of days to come as strays', async () => {

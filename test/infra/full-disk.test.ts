@@ -56,7 +56,7 @@ async function ingestOldSamples(): Promise<void> {
 async function readState() {
   const { rows } = await db.query(
     `select (select count(*)::int from public.entropy_samples) as rows,
-            (select count(*)::int from public.entropy_samples where storj_chunk_id is not null) as claimed,
+            (select count(*)::int from public.entropy_samples s join public.storj_chunks c on c.id = s.storj_chunk_id) as claimed,
             (select count(*)::int from public.maintenance_log where operation_type = 'prune' and rows_affected > 0) as prunes,
             status::text, verified_at is not null as verified, last_error as error
      from public.storj_chunks`,

@@ -42,6 +42,7 @@ const PRUNING: Left = { ...VERIFIED, active: ['prune'], waiting: [] }
 const REPLACING: Left = { ...PUT, named: 1 }
 
 const CRASHES: Record<string, [left: Left, recovery: Recovery]> = {
+  seal: [NOTHING, 'pack'],
   claim: [NOTHING, 'pack'],
   'claim: before commit': [NOTHING, 'pack'],
   'claim: after commit': [CLAIMED, 'work'],
@@ -107,9 +108,11 @@ describe('a worker killed at', () => {
       expect((await runReconcile(pipeline.context)).output).toEqual({
         failedChunks: 0,
         failedAnalyses: 0,
+        failedExports: 0,
         uploads: 0,
         tests: 0,
         analyses: 0,
+        exports: 0,
       })
     },
   )
@@ -141,7 +144,7 @@ async function lookAround({ db, store }: TestPipeline): Promise<Left> {
   const { rows } = await db.query<Omit<Left, 'objects'>>(
     `select
        coalesce((select case when verified_at is null then status::text else 'verified' end from public.storj_chunks), 'none') as chunk,
-       (select count(*)::int from public.entropy_samples where storj_chunk_id is not null) as claimed,
+       (select count(*)::int from public.entropy_samples join public.storj_chunks c on c.id = storj_chunk_id) as claimed,
        (select count(*)::int from public.chunk_replicas) as named,
        array(select distinct name from pgboss.job where state = 'active' order by 1) as active,
        array(select distinct name from pgboss.job where state < 'active' and name <> 'dead-letter' order by 1) as waiting`,

@@ -185,6 +185,7 @@ describe('Realtime', () => {
       'analysis_results',
       'device_timeslice_stats',
       'network_stats',
+      'sample_exports',
     ])
   })
 })

@@ -15,6 +15,7 @@ const job = { signal: NEVER }
 
 /** Where a worker may die: every checkpoint but that of prune, which the crash test has. */
 const STEPS = [
+  'seal',
   'claim',
   'claim: before commit',
   'claim: after commit',

@@ -91,7 +91,7 @@ describe('packing and proving', () => {
     const small = { ...context, settings: { ...context.settings, chunkTargetBytes: 6400 } }
     const outcomes = await Promise.all(Array.from({ length: 8 }, () => runPack(small, job)))
     expect(outcomes.reduce((sum, { output }) => sum + output.samples, 0)).toBe(2000)
-    expect(await count('public.entropy_samples where storj_chunk_id is null')).toBe(0)
+    expect(await count('public.chunk_backlog')).toBe(0)
     expect(await count('public.storj_chunks where sample_count = 0')).toBe(0)
     expect(await count('public.storj_chunks')).toBeGreaterThanOrEqual(20)
     await pipeline.drain()
@@ -145,6 +145,10 @@ describe('packing and proving', () => {
     await pipeline.insert(makeSamples(first, 5, { start: OLD }), late)
     await pipeline.insert(makeSamples(second, 5))
     await packAndDrain()
+    // They share a chunk, which waits; nobody who comes later does.
+    expect(await chunkStates()).toEqual([])
+    await pipeline.insert(makeSamples(second, 5, { sequence: 5n }))
+    await packAndDrain()
     expect(await chunkStates()).toHaveLength(1)
     await late.query('commit')
     await packAndDrain()
@@ -171,7 +175,12 @@ describe('packing and proving', () => {
     await pipeline.insert(makeSamples(first, 5, { start: OLD }))
     expect(await prune()).toMatchObject({
       dropped: [],
-      kept: [{ partition: OLD_PARTITION, blockers: ['samples that no chunk has claimed'] }],
+      kept: [
+        {
+          partition: OLD_PARTITION,
+          blockers: ['samples that no chunk has claimed'],
+        },
+      ],
     })
     expect(await count('public.entropy_samples')).toBe(5)
     await packAndDrain()
