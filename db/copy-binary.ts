@@ -22,52 +22,69 @@ export async function parseSampleCopy(
   let columns = allocateSamples(Math.max(expected.rows, 1), Math.max(expected.bytes, 1))
   let rows = 0
   let used = 0
-  let headerDone = false
   let ended = false
+  // A row, or the header, of which only a part has come.
   let rest: Buffer = Buffer.alloc(0)
+  let wanted = wantedOfHeader
+
+  /** Takes the row at `at`, which is there as a whole. */
+  const takeRow = (buffer: Buffer, at: number): void => {
+    const length = buffer.readInt32BE(at + ROW_HEAD - 4)
+    if (rows === columns.sequence.length || used + length > columns.data.length) {
+      columns = grow(columns, rows, used, length)
+    }
+    // Lengths of the fixed-width fields are known; skip them: 2 + 4, then 16 + 4, and so on.
+    copyBytes(buffer, at + 6, columns.id, rows * 16, 16)
+    copyBytes(buffer, at + 26, columns.deviceId, rows * 16, 16)
+    copyBytes(buffer, at + 46, columns.profileId, rows * 16, 16)
+    columns.timestamp[rows] = buffer.readBigInt64BE(at + 66) + POSTGRES_EPOCH_US
+    columns.sequence[rows] = buffer.readBigInt64BE(at + 78)
+    columns.byteLength[rows] = buffer.readInt32BE(at + 90)
+    copyBytes(buffer, at + ROW_HEAD, columns.data, used, length)
+    used += length
+    rows++
+    columns.dataOffsets[rows] = used
+  }
+  const take = (buffer: Buffer, at: number): void => {
+    if (wanted === wantedOfHeader) {
+      wanted = wantedOfRow
+    } else if (buffer.readInt16BE(at) === -1) {
+      ended = true
+    } else {
+      takeRow(buffer, at)
+    }
+  }
 
   for await (const piece of stream) {
-    const buffer: Buffer = rest.length === 0 ? piece : Buffer.concat([rest, piece])
     let at = 0
-    if (!headerDone) {
-      if (buffer.length < 19) {
-        rest = buffer
+    while (at < piece.length) {
+      if (ended) throw malformed('bytes after the end')
+      if (rest.length > 0) {
+        // No more of the piece than completes it: the rest of the piece is read where it is.
+        const missing = wanted(rest, 0) - rest.length
+        if (missing === 0) {
+          take(rest, 0)
+          rest = Buffer.alloc(0)
+        } else {
+          const more = Math.min(missing, piece.length - at)
+          rest = Buffer.concat([rest, piece.subarray(at, at + more)])
+          at += more
+        }
         continue
       }
-      if (!buffer.subarray(0, 11).equals(SIGNATURE)) throw malformed('no COPY signature')
-      at = 19 + buffer.readInt32BE(15)
-      headerDone = true
-    }
-    while (buffer.length - at >= 2) {
-      const fields = buffer.readInt16BE(at)
-      if (fields === -1) {
-        ended = true
-        at += 2
-        break
+      const length = wanted(piece, at)
+      if (piece.length - at < length) {
+        rest = piece.subarray(at)
+        at = piece.length
+      } else {
+        take(piece, at)
+        at += length
       }
-      if (fields !== FIELDS) throw malformed(`${fields} fields in a row`)
-      if (buffer.length - at < ROW_HEAD) break
-      const length = buffer.readInt32BE(at + ROW_HEAD - 4)
-      if (length < 0) throw malformed('a null payload')
-      if (buffer.length - at < ROW_HEAD + length) break
-
-      if (rows === columns.sequence.length || used + length > columns.data.length) {
-        columns = grow(columns, rows, used, length)
-      }
-      // Lengths of the fixed-width fields are known; skip them: 2 + 4, then 16 + 4, and so on.
-      copyBytes(buffer, at + 6, columns.id, rows * 16, 16)
-      copyBytes(buffer, at + 26, columns.deviceId, rows * 16, 16)
-      copyBytes(buffer, at + 46, columns.profileId, rows * 16, 16)
-      columns.timestamp[rows] = buffer.readBigInt64BE(at + 66) + POSTGRES_EPOCH_US
-      columns.sequence[rows] = buffer.readBigInt64BE(at + 78)
-      columns.byteLength[rows] = buffer.readInt32BE(at + 90)
-      copyBytes(buffer, at + ROW_HEAD, columns.data, used, length)
-      used += length
-      rows++
-      columns.dataOffsets[rows] = used
-      at += ROW_HEAD + length
     }
-    rest = buffer.subarray(at)
+    if (rest.length > 0 && wanted(rest, 0) === rest.length) {
+      take(rest, 0)
+      rest = Buffer.alloc(0)
+    }
   }
   if (!ended || rest.length > 0) throw malformed('the stream ended in the middle of a row')
   return {
@@ -81,6 +98,25 @@ export async function parseSampleCopy(
     dataOffsets: columns.dataOffsets.subarray(0, rows + 1),
     data: columns.data.subarray(0, used),
   }
+}
+
+/** Bytes of the header at `at`, or of as much of it as says how long it is. */
+function wantedOfHeader(buffer: Buffer, at: number): number {
+  if (buffer.length - at < 19) return 19
+  if (!buffer.subarray(at, at + 11).equals(SIGNATURE)) throw malformed('no COPY signature')
+  return 19 + buffer.readInt32BE(at + 15)
+}
+
+/** The same of a row, or of what stands for the end. */
+function wantedOfRow(buffer: Buffer, at: number): number {
+  if (buffer.length - at < 2) return 2
+  const fields = buffer.readInt16BE(at)
+  if (fields === -1) return 2
+  if (fields !== FIELDS) throw malformed(`${fields} fields in a row`)
+  if (buffer.length - at < ROW_HEAD) return ROW_HEAD
+  const length = buffer.readInt32BE(at + ROW_HEAD - 4)
+  if (length < 0) throw malformed('a null payload')
+  return ROW_HEAD + length
 }
 
 function grow(old: SampleColumns, rows: number, used: number, needed: number): SampleColumns {

@@ -2,9 +2,10 @@ import { pipeline as pump } from 'node:stream/promises'
 import type pg from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 import { CoherenceError } from '../pipeline/errors.ts'
+import { sortSamples } from '../pipeline/merge-samples.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
 import { SAMPLE_COLUMNS, parseSampleCopy } from './copy-binary.ts'
-import { inTransaction, type Queryable } from './pool.ts'
+import type { Queryable } from './pool.ts'
 
 /** One sample on its way in. `timestamp` is UTC with microseconds as text, or a Date. */
 export interface NewSample {
@@ -57,20 +58,31 @@ export async function insertSamples(db: Queryable, samples: readonly NewSample[]
 }
 
 /**
- * All rows of one chunk, sorted by device, timestamp, sequence, id: the order of the file. `bounds` are the chunk's
- * own extents, which let the planner open only the partitions that can hold its rows.
+ * All rows of one chunk, in the order of the file. `bounds` are the chunk's own extents, which let the planner open only the
+ * partitions that can hold its rows. Sorted here: the server would take as long for it as for the reading.
  */
 export async function readChunkSamples(
   pool: pg.Pool,
   chunkId: string,
   bounds: { from: string; to: string; rows: number; bytes: number },
 ): Promise<SampleColumns> {
-  return await copySamples(
-    pool,
-    `storj_chunk_id = ${literal(chunkId)}
-     and "timestamp" between ${literal(bounds.from)}::timestamptz and ${literal(bounds.to)}::timestamptz`,
-    bounds,
-  )
+  const client = await pool.connect()
+  let failed: Error | undefined
+  try {
+    const samples = await runCopy(
+      client,
+      `storj_chunk_id = ${literal(chunkId)}
+       and "timestamp" between ${literal(bounds.from)}::timestamptz and ${literal(bounds.to)}::timestamptz`,
+      bounds,
+    )
+    return sortSamples(samples)
+  } catch (error) {
+    failed = error as Error
+    throw error
+  } finally {
+    // A connection whose COPY broke off is of no more use.
+    client.release(failed)
+  }
 }
 
 /**
@@ -83,7 +95,7 @@ export async function readUnpackedSamples(
   from: string,
   to: string,
 ): Promise<SampleColumns> {
-  return await runCopy(
+  const samples = await runCopy(
     tx,
     `device_id = ${literal(deviceId)}
      and "timestamp" >= ${literal(from)}::timestamptz and "timestamp" < ${literal(to)}::timestamptz
@@ -91,18 +103,7 @@ export async function readUnpackedSamples(
        select from public.storj_chunks c where c.id = storj_chunk_id and c.status = 'uploaded'))`,
     { rows: 1024, bytes: 65_536 },
   )
-}
-
-async function copySamples(
-  pool: pg.Pool,
-  where: string,
-  expected: { rows: number; bytes: number },
-): Promise<SampleColumns> {
-  return await inTransaction(pool, async (tx) => {
-    // The sort of a chunk spills to disk at the usual 4 MB.
-    await tx.query(`set local work_mem = '128MB'`)
-    return await runCopy(tx, where, expected)
-  })
+  return sortSamples(samples)
 }
 
 /** What became of one sample of a batch; `index` is its place there. */
@@ -141,10 +142,7 @@ export async function storeChecked(
 
 async function runCopy(tx: pg.PoolClient, where: string, expected: { rows: number; bytes: number }) {
   const stream = tx.query(
-    copyTo(
-      `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}
-             order by device_id, "timestamp", sequence, id) to stdout (format binary)`,
-    ),
+    copyTo(`copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}) to stdout (format binary)`),
   )
   let samples: SampleColumns | undefined
   await pump(stream, async (source) => {

@@ -20,8 +20,7 @@ export const ERRORS = {
   CHUNK_STALE_ATTEMPT: 'Another worker has taken this chunk over; this attempt gives way.',
   SAMPLES_REJECTED: 'Samples were refused by the database; nothing of the batch was stored.',
   DEVICE_UNKNOWN: 'No such device, or it is not active.',
-  ANALYSIS_INVALID:
-    'The analysis or export asks for what cannot be done; its error_message says what to change.',
+  ANALYSIS_INVALID: 'The analysis or export asks for what cannot be done; its error_message says what to change.',
   EVENT_INVALID: 'The event cannot be declared, found or withdrawn as asked; the message says why.',
   INPUT_INVALID: 'A file or pipe given to the command cannot be used.',
 } as const

@@ -1,5 +1,3 @@
-import { sameUuid, uuidAt } from './samples.ts'
-
 /** A column of uuids as the distinct ones, in order of first appearance, and each row's position among them. */
 export interface UuidDictionary {
   /** 16 bytes per distinct uuid. */
@@ -9,26 +7,58 @@ export interface UuidDictionary {
 
 /** Indexes a column of 16-byte ids. Runs of equal ids are cheap; each change of id costs one look-up. */
 export function indexUuids(column: Uint8Array): UuidDictionary {
+  const words = uuidWords(column)
   const rows = column.length / 16
   const positions = new Int32Array(rows)
-  const known = new Map<string, number>()
   const firstRows: number[] = []
+  // Open addressing: the position of the uuid whose hash leads to the slot, or -1.
+  let slots = new Int32Array(64).fill(-1)
   for (let row = 0; row < rows; row++) {
-    if (row > 0 && sameUuid(column, row - 1, row)) {
+    if (row > 0 && sameWords(words, row - 1, row)) {
       positions[row] = positions[row - 1]
       continue
     }
-    const uuid = uuidAt(column, row)
-    let position = known.get(uuid)
-    if (position === undefined) {
-      position = firstRows.length
-      known.set(uuid, position)
+    let slot = findSlot(slots, words, firstRows, row)
+    if (slots[slot] < 0) {
       firstRows.push(row)
+      if (2 * firstRows.length > slots.length) {
+        slots = new Int32Array(4 * slots.length).fill(-1)
+        for (let known = 0; known < firstRows.length - 1; known++)
+          slots[findSlot(slots, words, firstRows, firstRows[known])] = known
+        slot = findSlot(slots, words, firstRows, row)
+      }
+      slots[slot] = firstRows.length - 1
     }
-    positions[row] = position
+    positions[row] = slots[slot]
   }
   const entries = new Uint8Array(16 * firstRows.length)
   for (const [position, row] of firstRows.entries())
     entries.set(column.subarray(16 * row, 16 * row + 16), 16 * position)
   return { entries, positions }
+}
+
+/** The same bytes, four words a uuid; in memory of their own if they are not aligned. */
+export function uuidWords(column: Uint8Array): Int32Array {
+  const { buffer, byteOffset, length } = column.byteOffset % 4 === 0 ? column : Uint8Array.from(column)
+  return new Int32Array(buffer, byteOffset, length / 4)
+}
+
+/** The slot of the uuid in `row`, or the empty one where it belongs. */
+function findSlot(slots: Int32Array, words: Int32Array, firstRows: readonly number[], row: number): number {
+  const mask = slots.length - 1
+  const at = 4 * row
+  let hash = Math.imul(words[at] ^ Math.imul(words[at + 1], 0x9e3779b1), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 15) ^ words[at + 2], 0xc2b2ae35) ^ Math.imul(words[at + 3], 0x27d4eb2f)
+  let slot = (hash ^ (hash >>> 16)) & mask
+  while (slots[slot] >= 0 && !sameWords(words, firstRows[slots[slot]], row)) slot = (slot + 1) & mask
+  return slot
+}
+
+function sameWords(words: Int32Array, a: number, b: number): boolean {
+  return (
+    words[4 * a] === words[4 * b] &&
+    words[4 * a + 1] === words[4 * b + 1] &&
+    words[4 * a + 2] === words[4 * b + 2] &&
+    words[4 * a + 3] === words[4 * b + 3]
+  )
 }

@@ -41,7 +41,7 @@ async function countStamps(): Promise<Record<string, number>> {
   const { rows } = await pipeline.db.query<{ id: string; rows: number }>(
     'select storj_chunk_id as id, count(*)::int as rows from entropy_samples group by 1',
   )
-  return Object.fromEntries(rows.map(({ id, rows: count }) => [String(id), count]))
+  return Object.fromEntries(rows.map(({ id, rows: count }) => [id, count]))
 }
 
 const open = () => findOpenChunk(pipeline.db)
@@ -117,7 +117,7 @@ describe('a sealed chunk', () => {
           `select pg_get_functiondef('app_private.open_chunk'::regproc) as source`,
         )
       ).rows
-      expect(source.match(/if pg_try_advisory/g)).toHaveLength(1)
+      if (source.split('if pg_try_advisory').length !== 2) throw new Error('the function is another one')
       await pipeline.db.query(
         source
           .replace('if pg_try_advisory', hesitation)

@@ -1,0 +1,93 @@
+import * as fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { parseSampleCopy } from '../../db/copy-binary.ts'
+import type { SampleColumns } from '../../pipeline/samples.ts'
+import { columnsOf, sampleRows, type Sample } from '../pipeline/samples-arbitrary.ts'
+
+const POSTGRES_EPOCH_US = 946_684_800_000_000n
+
+function field(bytes: Uint8Array): Buffer {
+  const length = Buffer.alloc(4)
+  length.writeInt32BE(bytes.length)
+  return Buffer.concat([length, bytes])
+}
+
+function bigEndian(value: bigint): Buffer {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigInt64BE(BigInt.asIntN(64, value))
+  return bytes
+}
+
+/** As the server writes it (PostgreSQL documentation, COPY, Binary Format). */
+function copyOf(samples: readonly Sample[], extension = 0): Buffer {
+  const header = Buffer.alloc(19 + extension)
+  header.write('PGCOPY\n\xff\r\n\0', 'latin1')
+  header.writeInt32BE(extension, 15)
+  const rows = samples.map((sample) => {
+    const byteLength = Buffer.alloc(4)
+    byteLength.writeInt32BE(sample.byteLength)
+    const { id, deviceId, profileId, timestamp, sequence, data } = sample
+    const values = [
+      id,
+      deviceId,
+      profileId,
+      bigEndian(timestamp - POSTGRES_EPOCH_US),
+      bigEndian(sequence),
+      byteLength,
+      data,
+    ]
+    return Buffer.concat([Buffer.from([0, 7]), ...values.map(field)])
+  })
+  return Buffer.concat([header, ...rows, Buffer.from([0xff, 0xff])])
+}
+
+async function* cut(bytes: Buffer, sizes: readonly number[]): AsyncGenerator<Buffer> {
+  let at = 0
+  for (let i = 0; at < bytes.length; i++) {
+    const size = sizes[i % sizes.length]
+    yield bytes.subarray(at, at + size)
+    at += size
+  }
+}
+
+const parse = async (bytes: Buffer, sizes: readonly number[] = [65_536], expected = { rows: 1, bytes: 1 }) =>
+  await parseSampleCopy(cut(bytes, sizes), expected)
+
+/** Timestamps that have room for the other epoch. */
+const representable = (samples: readonly Sample[]) =>
+  samples.map((sample) => ({ ...sample, timestamp: BigInt.asIntN(62, sample.timestamp) }))
+
+const plain = (samples: SampleColumns) => ({ ...samples, data: Buffer.from(samples.data).toString('hex') })
+
+describe('a binary COPY of samples', () => {
+  it('is read whole, wherever it is cut, whatever was expected', async () => {
+    const sizes = fc.array(fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 300 })), { minLength: 1 })
+    const expected = fc.record({ rows: fc.nat(60), bytes: fc.nat(2000) })
+    await fc.assert(
+      fc.asyncProperty(sampleRows, sizes, expected, fc.nat(9), async (rows, pieces, hint, extension) => {
+        const samples = representable(rows)
+        expect(plain(await parse(copyOf(samples, extension), pieces, hint))).toEqual(plain(columnsOf(samples)))
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  const [bytes] = fc
+    .sample(
+      sampleRows.filter((rows) => rows.length > 2),
+      { numRuns: 1, seed: 1 },
+    )
+    .map((rows) => copyOf(representable(rows)))
+  it.each([
+    ['that breaks off', bytes.subarray(0, -5)],
+    ['without its end', bytes.subarray(0, -2)],
+    ['with bytes after its end', Buffer.concat([bytes, Buffer.from([0])])],
+    ['with another signature', Buffer.concat([Buffer.from('X'), bytes.subarray(1)])],
+    ['with another number of fields', Buffer.concat([bytes.subarray(0, 19), Buffer.from([0, 6]), bytes.subarray(21)])],
+    ['of nothing', Buffer.alloc(0)],
+  ])('%s is refused', async (_, broken) => {
+    for (const size of [1, 7, 65_536]) {
+      await expect(parse(broken, [size])).rejects.toMatchObject({ code: 'CHUNK_FORMAT' })
+    }
+  })
+})
