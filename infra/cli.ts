@@ -1,42 +1,28 @@
 import { Command, CommanderError } from 'commander'
 import { isCoherenceError } from '../pipeline/errors.ts'
 import type { Bind, Register } from './command.ts'
-import { analyzeCommand } from './commands/analyze.ts'
-import { backfillCommand } from './commands/backfill.ts'
-import { demoCommand } from './commands/demo.ts'
-import { devCommand } from './commands/dev.ts'
-import { doctorCommand } from './commands/doctor.ts'
-import { eventCommand } from './commands/event.ts'
-import { importCommand } from './commands/import.ts'
-import { ingestCommand } from './commands/ingest.ts'
-import { keysCommand } from './commands/keys.ts'
-import { migrateCommand } from './commands/migrate.ts'
-import { networkCommand } from './commands/network.ts'
-import { statusCommand } from './commands/status.ts'
-import { storageCommand } from './commands/storage.ts'
-import { tickCommand } from './commands/tick.ts'
-import { workCommand } from './commands/work.ts'
-import { libraryVersion } from './context.ts'
+import { libraryVersion } from './version.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { createOutput } from './output.ts'
 
-const COMMANDS: readonly Register[] = [
-  demoCommand,
-  devCommand,
-  migrateCommand,
-  doctorCommand,
-  ingestCommand,
-  importCommand,
-  tickCommand,
-  workCommand,
-  statusCommand,
-  backfillCommand,
-  storageCommand,
-  analyzeCommand,
-  networkCommand,
-  eventCommand,
-  keysCommand,
-]
+/** In the order of the help. Only the one that is asked for is loaded. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  demo: async () => (await import('./commands/demo.ts')).demoCommand,
+  dev: async () => (await import('./commands/dev.ts')).devCommand,
+  migrate: async () => (await import('./commands/migrate.ts')).migrateCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  ingest: async () => (await import('./commands/ingest.ts')).ingestCommand,
+  import: async () => (await import('./commands/import.ts')).importCommand,
+  tick: async () => (await import('./commands/tick.ts')).tickCommand,
+  work: async () => (await import('./commands/work.ts')).workCommand,
+  status: async () => (await import('./commands/status.ts')).statusCommand,
+  backfill: async () => (await import('./commands/backfill.ts')).backfillCommand,
+  storage: async () => (await import('./commands/storage.ts')).storageCommand,
+  analyze: async () => (await import('./commands/analyze.ts')).analyzeCommand,
+  network: async () => (await import('./commands/network.ts')).networkCommand,
+  event: async () => (await import('./commands/event.ts')).eventCommand,
+  keys: async () => (await import('./commands/keys.ts')).keysCommand,
+}
 
 type StopSignal = 'SIGINT' | 'SIGTERM'
 
@@ -73,14 +59,16 @@ export async function main(argv: readonly string[]): Promise<number> {
   const bind: Bind =
     (action) =>
     async (...given) => {
-      const output = createOutput(json)
+      const output = await createOutput(json)
       try {
         exitCode = (await action({ output, json, signal: stop.signal }, ...given)) ?? undefined
       } finally {
         output.close()
       }
     }
-  for (const register of COMMANDS) register(program, bind)
+  const asked = Object.keys(COMMANDS).filter((name) => name === argv[0])
+  // Anything else needs all of them: the help, and the advice on a misspelt name.
+  for (const name of asked.length > 0 ? asked : Object.keys(COMMANDS)) (await COMMANDS[name]())(program, bind)
   describeEach(program)
   try {
     if (argv.length === 0) {

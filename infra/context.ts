@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { pendingMigrations } from '../db/migrate.ts'
 import { assertReachable, openPool } from '../db/pool.ts'
@@ -8,14 +7,7 @@ import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
 import { openStoreAt, storeCache } from './stores.ts'
-
-const PACKAGE = new URL(import.meta.url.endsWith('.ts') ? '../package.json' : '../../package.json', import.meta.url)
-
-/** Name and version of this build; the version is written into every chunk. */
-export function libraryVersion(): string {
-  const { version } = JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }
-  return version
-}
+import { libraryVersion } from './version.ts'
 
 export interface OpenContext {
   readonly context: JobContext

@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import ora, { type Ora } from 'ora'
+import type { Ora } from 'ora'
 
 /** How a command speaks: results on stdout, everything else on stderr. */
 export interface Output {
@@ -30,7 +30,9 @@ const BAR_WIDTH = 24
 /** Lines are broken here where words allow it. */
 const WIDTH = 100
 
-export function createOutput(json: boolean): Output {
+export async function createOutput(json: boolean): Promise<Output> {
+  // A terminal may have no columns (containers, CI): then a spinner would clear infinitely many lines.
+  const ora = json || !process.stderr.isTTY || process.stderr.columns === 0 ? null : (await import('ora')).default
   const spinning = new Set<Ora>()
   return {
     result(document, human) {
@@ -40,6 +42,7 @@ export function createOutput(json: boolean): Output {
       if (!json) process.stdout.write(`${printable(line)}\n`)
     },
     progress(given) {
+      if (ora === null) return { update: () => {}, end: () => {} }
       const title = printable(given)
       // Node knows of NO_COLOR and of terminals without colours; ora does not.
       const colours = process.stderr.isTTY && process.stderr.hasColors()
@@ -47,8 +50,6 @@ export function createOutput(json: boolean): Output {
         text: title,
         color: colours ? 'cyan' : false,
         stream: process.stderr,
-        // A terminal may have no columns (containers, CI): then the spinner would clear infinitely many lines.
-        isSilent: json || !process.stderr.isTTY || process.stderr.columns === 0,
         discardStdin: false,
       })
       spinner.start()

@@ -1,13 +1,11 @@
 import { CoherenceError } from '../pipeline/errors.ts'
-import { openLocalStore } from '../storage/local.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
-import { openS3Store } from '../storage/s3.ts'
-import { openSupabaseStore, type SupabaseStore } from '../storage/supabase.ts'
+import type { SupabaseStore } from '../storage/supabase.ts'
 import type { Config } from './config.ts'
 
 /**
- * The store of a place, by the settings of its backend. Opening makes no request. `create` makes a local folder or a private
+ * The store of a place, by the settings of its backend, whose driver is loaded now. Opening makes no request. `create` makes a local folder or a private
  * bucket of Supabase that is missing. Throws STORE_UNAVAILABLE, naming the settings, if the backend is not configured here, and
  * CONFIG_INVALID for a key that is a public one.
  */
@@ -17,22 +15,26 @@ export async function openStoreAt(
   options: { create?: boolean } = {},
 ): Promise<ObjectStore> {
   switch (place.backend) {
-    case 'local':
+    case 'local': {
+      const { openLocalStore } = await import('../storage/local.ts')
       return await openLocalStore(config.localStorageDir, place.bucket, { create: options.create ?? false })
+    }
     case 'storj': {
       if (config.storj === null) throw notConfigured(place, 'STORJ_ACCESS_KEY_ID and STORJ_SECRET_ACCESS_KEY')
+      const { openS3Store } = await import('../storage/s3.ts')
       return openS3Store({ backend: 'storj', bucket: place.bucket, ...config.storj })
     }
     case 'supabase': {
       if (config.supabase === null) throw notConfigured(place, 'SUPABASE_URL and SUPABASE_SECRET_KEY')
-      const store = openSupabase(place.bucket, config.supabase)
+      const store = await openSupabase(place.bucket, config.supabase)
       if (options.create) await store.ensureBucket()
       return store
     }
   }
 }
 
-function openSupabase(bucket: string, settings: { url: string; secretKey: string }): SupabaseStore {
+async function openSupabase(bucket: string, settings: { url: string; secretKey: string }): Promise<SupabaseStore> {
+  const { openSupabaseStore } = await import('../storage/supabase.ts')
   try {
     return openSupabaseStore({ bucket, ...settings })
   } catch (error) {

@@ -1,30 +1,18 @@
-import { runComputeEvent } from './compute-event.ts'
 import type { JobHandler } from './context.ts'
-import { runCopyObject } from './copy-object.ts'
-import { runExportSamples } from './export-samples.ts'
-import { runPack } from './pack.ts'
-import { runPrune } from './prune.ts'
 import type { QueueName } from './queues.ts'
-import { runReconcile } from './reconcile.ts'
-import { runRollupCoherence } from './rollup-coherence.ts'
-import { runRollupSlice } from './rollup-slice.ts'
-import { runAnalysis } from './run-analysis.ts'
-import { runSweep } from './sweep.ts'
-import { runTestChunk } from './test-chunk.ts'
-import { runUploadChunk } from './upload-chunk.ts'
 
-/** Which function does the jobs of which queue. */
-export const HANDLERS: { [Q in QueueName]: JobHandler<Q> } = {
-  pack: runPack,
-  'upload-chunk': runUploadChunk,
-  'test-chunk': runTestChunk,
-  'copy-object': runCopyObject,
-  'rollup-slice': runRollupSlice,
-  'rollup-coherence': runRollupCoherence,
-  'run-analysis': runAnalysis,
-  'export-samples': runExportSamples,
-  'compute-event': runComputeEvent,
-  reconcile: runReconcile,
-  prune: runPrune,
-  sweep: runSweep,
+/** Which function does the jobs of which queue; loaded with its first job, so that a worker without work starts fast. */
+export const HANDLERS: { [Q in QueueName]: () => Promise<JobHandler<Q>> } = {
+  pack: async () => (await import('./pack.ts')).runPack,
+  'upload-chunk': async () => (await import('./upload-chunk.ts')).runUploadChunk,
+  'test-chunk': async () => (await import('./test-chunk.ts')).runTestChunk,
+  'copy-object': async () => (await import('./copy-object.ts')).runCopyObject,
+  'rollup-slice': async () => (await import('./rollup-slice.ts')).runRollupSlice,
+  'rollup-coherence': async () => (await import('./rollup-coherence.ts')).runRollupCoherence,
+  'run-analysis': async () => (await import('./run-analysis.ts')).runAnalysis,
+  'export-samples': async () => (await import('./export-samples.ts')).runExportSamples,
+  'compute-event': async () => (await import('./compute-event.ts')).runComputeEvent,
+  reconcile: async () => (await import('./reconcile.ts')).runReconcile,
+  prune: async () => (await import('./prune.ts')).runPrune,
+  sweep: async () => (await import('./sweep.ts')).runSweep,
 }

@@ -145,13 +145,13 @@ async function runBatch(
 
 async function runJob(context: JobContext, queue: QueueName, job: Job, signal: AbortSignal): Promise<boolean> {
   // Which data goes with which queue is the queue table's word; the compiler cannot follow it through a union.
-  const handler = HANDLERS[queue] as JobHandler<QueueName>
+  const load = HANDLERS[queue] as () => Promise<JobHandler<QueueName>>
   const active = { ...job, name: queue, signal } as unknown as ActiveJob
   const log = context.log.child({ queue, job: job.id })
   const started = performance.now()
   try {
     signal.throwIfAborted()
-    const { output, completed } = await handler({ ...context, log }, active)
+    const { output, completed } = await (await load())({ ...context, log }, active)
     if (!completed && !(await completeJob(context.boss, context.pool, { ...job, name: queue }, output))) {
       log.warn('the job had expired and is another worker’s by now')
     }
