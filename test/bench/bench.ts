@@ -2,11 +2,13 @@ import { parseArgs } from 'node:util'
 import { benchBattery } from './battery.ts'
 import { benchCoherence } from './coherence.ts'
 import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
+import { benchLife } from './life.ts'
 import { benchPack } from './pack.ts'
 import { benchStores } from './stores.ts'
 
 const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = {
   pack: benchPack,
+  life: benchLife,
   stores: benchStores,
   battery: benchBattery,
   coherence: benchCoherence,
@@ -17,6 +19,7 @@ const HELP = `npm run bench -- [group …] [--quick] [--json]
 Median, lowest and highest of several rounds. Compare ratios, whose two sides are measured side by side; rates are the machine's.
 
   pack      samples to chunks, as a ratio to a binary COPY of the same rows
+  life      write-ahead log of a sample's whole life, as a ratio to that of inserting it
   stores    put and get of a 32 MiB object per driver, as a ratio to the same bytes through a bare call to the same server: a disk and
             strict stand-ins of S3 and Supabase on this machine, or real ones that S3_TEST_* or SUPABASE_TEST_* name
   battery   randomness tests, the light ones as a ratio to copying the bytes

@@ -26,7 +26,7 @@ export interface BenchOptions {
 }
 
 /** Units of which less is better. */
-const COSTS = new Set(['ms', 's', 'bytes'])
+const COSTS = new Set(['ms', 's', 'bytes', 'times'])
 
 function meets(figure: number, unit: string, goal: number): boolean {
   return COSTS.has(unit) ? figure <= goal : figure >= goal
@@ -71,5 +71,5 @@ export function formatLines(lines: readonly Line[]): string {
 }
 
 function formatFigure(value: number): string {
-  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(2)
+  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)
 }

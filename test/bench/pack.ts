@@ -1,25 +1,16 @@
-import { randomBytes, randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import type { Pool } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
 import { SAMPLE_COLUMNS } from '../../db/copy-binary.ts'
-import { CHUNK_MAX_ROWS } from '../../db/chunks.ts'
-import { createDevice, createLocalUser } from '../../db/devices.ts'
-import { insertSamples, type NewSample, readChunkSamples } from '../../db/samples.ts'
-import { openNextChunk, setRowsPerChunk } from '../../db/series.ts'
-import { openContext } from '../../infra/context.ts'
-import { libraryVersion } from '../../infra/version.ts'
-import { createLogger } from '../../infra/logger.ts'
+import { readChunkSamples } from '../../db/samples.ts'
 import { formatTable } from '../../infra/output.ts'
-import { startStack } from '../../infra/stack.ts'
+import { libraryVersion } from '../../infra/version.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { packOnce } from '../../jobs/pack.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { encodeChunk } from '../../pipeline/chunk-format.ts'
 import { sha256Hex } from '../../storage/object-store.ts'
+import { loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, median, showProgress, toLine } from './figures.ts'
 
 interface Size {
@@ -34,10 +25,6 @@ const SIZES: readonly Size[] = [
   { bytes: 256, rows: 200_000, goal: 0.3 },
   { bytes: 4096, rows: 20_000, goal: 0.5 },
 ]
-const DEVICES = 8
-const BATCH_BYTES = 4 * 1024 ** 2
-/** The default of CHUNK_TARGET_BYTES. */
-const CHUNK_BYTES = 32 * 1024 ** 2
 
 /** `rest`: looking for due rows, fetching and sending jobs, begin. */
 const STEPS = ['claim', 'read', 'encode', 'hash and put', 'mark', 'rest'] as const
@@ -62,76 +49,37 @@ export async function benchPack({ quick, signal }: BenchOptions): Promise<Measur
   return { lines: results.flatMap(toLines), more: describeSteps(results) }
 }
 
-/** Runs all rounds on a server and a store of its own, and removes both. */
 async function measure(sizes: readonly Size[], rounds: number, signal: AbortSignal): Promise<Result[]> {
-  const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
-  try {
-    // Kept data means a durable server: fsync, full pages, synchronous commit.
-    const stack = await startStack({
-      databaseDirectory: join(directory, 'postgres'),
-      storageDirectory: join(directory, 'storage'),
-      persistent: true,
-    })
-    try {
-      const marks: Mark[] = []
-      const { context, close } = await openContext(stack.config, createLogger('error'), {
-        checkpoint: (step) => void marks.push([step, performance.now()]),
-      })
-      try {
-        const results: Result[] = []
-        for (const size of sizes) {
-          const measured: Round[] = []
-          for (let round = 0; round < rounds; round++) {
-            showProgress(`pack, ${size.bytes} B: round ${round + 1} of ${rounds}`)
-            await load(context.pool, size, signal)
-            const { copy, pack } = await measureRound(context, marks, signal)
-            // Two jobs overlap; which step takes how long shows with one at a time.
-            await load(context.pool, size, signal)
-            const { steps } = await measureRound(context, marks, signal, 1)
-            measured.push({ copy, pack, steps })
-          }
-          results.push([size, measured])
+  const marks: Mark[] = []
+  return await withBenchStack(
+    async (context) => {
+      const results: Result[] = []
+      for (const size of sizes) {
+        const measured: Round[] = []
+        for (let round = 0; round < rounds; round++) {
+          showProgress(`pack, ${size.bytes} B: round ${round + 1} of ${rounds}`)
+          await load(context.pool, size, signal)
+          const { copy, pack } = await measureRound(context, marks, signal)
+          // Two jobs overlap; which step takes how long shows with one at a time.
+          await load(context.pool, size, signal)
+          const { steps } = await measureRound(context, marks, signal, 1)
+          measured.push({ copy, pack, steps })
         }
-        return results
-      } finally {
-        await close()
+        results.push([size, measured])
       }
-    } finally {
-      await stack.stop()
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true })
-  }
+      return results
+    },
+    { checkpoint: (step) => void marks.push([step, performance.now()]) },
+  )
 }
 
 /** Fresh rows in an emptied table. Rows that were claimed and released would leave their dead versions to be read past. */
-async function load(pool: Pool, { bytes, rows }: Size, signal: AbortSignal): Promise<void> {
+async function load(pool: Pool, size: Size, signal: AbortSignal): Promise<void> {
   await pool.query('truncate public.entropy_samples')
   await pool.query('delete from public.storj_chunks')
   await pool.query('delete from public.devices')
-  const userId = await createLocalUser(pool, 'bench@localhost')
-  const device = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
-  const devices: Awaited<ReturnType<typeof createDevice>>[] = []
-  for (let n = 0; n < DEVICES; n++) devices.push(await createDevice(pool, { ...device, name: `bench ${n}` }))
-  // As packing sets it by the samples it sees.
-  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(CHUNK_BYTES / bytes)))
-  await openNextChunk(pool)
   const midnight = Math.floor(Date.now() / 86_400_000) * 86_400_000
-  const batch = Math.min(4096, BATCH_BYTES / bytes)
-  for (let first = 0; first < rows; first += batch) {
-    signal.throwIfAborted()
-    const samples = Array.from({ length: Math.min(batch, rows - first) }, (_, i): NewSample => {
-      const second = Math.floor((first + i) / DEVICES)
-      return {
-        ...devices[(first + i) % DEVICES],
-        timestamp: new Date(midnight + second * 1000),
-        sequence: BigInt(second),
-        data: randomBytes(bytes),
-      }
-    })
-    await insertSamples(pool, samples)
-  }
-
+  await loadSamples(pool, { ...size, start: midnight }, signal)
   // As autovacuum would have by then; it also reads every page once, so that COPY need not be the first.
   await pool.query('vacuum analyze public.entropy_samples')
 }

@@ -1,0 +1,88 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Pool } from 'pg'
+import { CHUNK_MAX_ROWS } from '../../db/chunks.ts'
+import { createDevice, createLocalUser } from '../../db/devices.ts'
+import { insertSamples, type NewSample } from '../../db/samples.ts'
+import { openNextChunk, setRowsPerChunk } from '../../db/series.ts'
+import type { Config } from '../../infra/config.ts'
+import { openContext } from '../../infra/context.ts'
+import { createLogger } from '../../infra/logger.ts'
+import { startStack } from '../../infra/stack.ts'
+import type { JobContext } from '../../jobs/context.ts'
+
+const DEVICES = 8
+const BATCH_BYTES = 4 * 1024 ** 2
+/** The default of CHUNK_TARGET_BYTES. */
+const CHUNK_BYTES = 32 * 1024 ** 2
+
+/**
+ * Does something on a server and a store of its own, and removes both. The server is durable: fsync, full pages, synchronous
+ * commit. `settings` are of the environment.
+ */
+export async function withBenchStack<T>(
+  work: (context: JobContext, config: Config) => Promise<T>,
+  options: { settings?: Record<string, string>; checkpoint?: (step: string) => void } = {},
+): Promise<T> {
+  const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
+  try {
+    const stack = await startStack({
+      databaseDirectory: join(directory, 'postgres'),
+      storageDirectory: join(directory, 'storage'),
+      persistent: true,
+      environment: options.settings,
+    })
+    try {
+      const { context, close } = await openContext(stack.config, createLogger('error'), {
+        checkpoint: options.checkpoint,
+        poolSize: 4,
+      })
+      try {
+        return await work(context, stack.config)
+      } finally {
+        await close()
+      }
+    } finally {
+      await stack.stop()
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** Devices of one user, for samples of this size. */
+export async function addBenchDevices(pool: Pool, bytes: number, count = DEVICES) {
+  const userId = await createLocalUser(pool, 'bench@localhost')
+  const device = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
+  const devices: Awaited<ReturnType<typeof createDevice>>[] = []
+  for (let n = 0; n < count; n++) devices.push(await createDevice(pool, { ...device, name: `bench ${randomUUID()}` }))
+  return devices
+}
+
+/** Inserts `rows` samples of new devices, each one a second from `start` (milliseconds since 1970) on, in batches of some MB. */
+export async function loadSamples(
+  pool: Pool,
+  { bytes, rows, start }: { bytes: number; rows: number; start: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const devices = await addBenchDevices(pool, bytes)
+  // As packing sets it by the samples it sees.
+  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(CHUNK_BYTES / bytes)))
+  await openNextChunk(pool)
+  const batch = Math.min(4096, BATCH_BYTES / bytes)
+  for (let first = 0; first < rows; first += batch) {
+    signal.throwIfAborted()
+    const samples = Array.from({ length: Math.min(batch, rows - first) }, (_, i): NewSample => {
+      const second = Math.floor((first + i) / devices.length)
+      return {
+        ...devices[(first + i) % devices.length],
+        timestamp: new Date(start + second * 1000),
+        sequence: BigInt(second),
+        data: randomBytes(bytes),
+      }
+    })
+    await insertSamples(pool, samples)
+  }
+}
