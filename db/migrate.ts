@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import { CoherenceError } from '../pipeline/errors.ts'
 import { keepsSession } from './health.ts'
-import { assertReachable, openClient, openPool } from './pool.ts'
+import { assertReachable, openClient, openPool, type Queryable } from './pool.ts'
 
 export interface MigrateOptions {
   readonly databaseUrl: string
@@ -25,14 +25,17 @@ const DIRECTORY = new URL('./migrations/', import.meta.url)
 
 /** The migration files in order, as the Supabase CLI names them: `<14 digits>_<name>.sql`. */
 export function listMigrations(): Migration[] {
+  return listFiles().map((file) => ({
+    version: file.slice(0, 14),
+    name: file.slice(15, -4),
+    sql: readFileSync(new URL(file, DIRECTORY), 'utf8'),
+  }))
+}
+
+function listFiles(): string[] {
   return readdirSync(fileURLToPath(DIRECTORY))
     .filter((file) => /^\d{14}_\w+\.sql$/.test(file))
     .toSorted()
-    .map((file) => ({
-      version: file.slice(0, 14),
-      name: file.slice(15, -4),
-      sql: readFileSync(new URL(file, DIRECTORY), 'utf8'),
-    }))
 }
 
 /**
@@ -91,11 +94,20 @@ export async function pendingMigrations(options: MigrateOptions): Promise<Migrat
   }
 }
 
-async function pendingOf(client: pg.Client, migrations: readonly Migration[] = listMigrations()): Promise<Migration[]> {
-  const { rows: table } = await client.query(
-    `select to_regclass('supabase_migrations.schema_migrations') is not null as exists`,
+/** How many of this build's migrations the database has not had; whether those it had were edited is for `migrate` to say. */
+export async function countPendingMigrations(db: Queryable): Promise<number> {
+  const versions = listFiles().map((file) => file.slice(0, 14))
+  if (!(await hasRecord(db))) return versions.length
+  const { rows } = await db.query<{ pending: number }>(
+    `select count(*)::int as pending from unnest($1::text[]) as version
+     where version not in (select version from supabase_migrations.schema_migrations)`,
+    [versions],
   )
-  if (!table[0].exists) return [...migrations]
+  return rows[0].pending
+}
+
+async function pendingOf(client: pg.Client, migrations: readonly Migration[] = listMigrations()): Promise<Migration[]> {
+  if (!(await hasRecord(client))) return [...migrations]
   const { rows } = await client.query<{ version: string; statements: string[] | null }>(
     'select version, statements from supabase_migrations.schema_migrations',
   )
@@ -112,6 +124,11 @@ async function pendingOf(client: pg.Client, migrations: readonly Migration[] = l
     }
     return false
   })
+}
+
+async function hasRecord(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query(`select to_regclass('supabase_migrations.schema_migrations') is not null as exists`)
+  return rows[0].exists
 }
 
 /** The text without white space and semicolons: the Supabase CLI stores it split into statements, we store it whole. */

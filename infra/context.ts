@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
-import { pendingMigrations } from '../db/migrate.ts'
-import { assertReachable, openPool } from '../db/pool.ts'
+import { countPendingMigrations } from '../db/migrate.ts'
+import { assertReachable, openPool, type Queryable } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
-import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
+import { CoherenceError } from '../pipeline/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
 import { openStoreAt, storeCache } from './stores.ts'
@@ -28,7 +28,7 @@ export async function openContext(
   })
   try {
     await assertReachable(pool, config.databaseUrl)
-    await assertMigrated(config)
+    await assertMigrated(pool)
     const storeOf = storeCache(config)
     const store = await storeOf({ backend: config.storageDriver, bucket: config.storageBucket })
     const boss = await startBoss(pool, {
@@ -65,18 +65,12 @@ export async function openContext(
 }
 
 /** Fails with DATABASE_NOT_MIGRATED unless the schema is the one that this build was written for, or a later one. */
-export async function assertMigrated(config: Config): Promise<void> {
-  const pending = await pendingMigrations({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert }).catch(
-    (error: unknown) => {
-      // `migrate` and `doctor` refuse an edited file; workers need not stand still for it.
-      if (isCoherenceError(error, 'MIGRATION_EDITED')) return []
-      throw error
-    },
-  )
-  if (pending.length === 0) return
+export async function assertMigrated(db: Queryable): Promise<void> {
+  const pending = await countPendingMigrations(db)
+  if (pending === 0) return
   throw new CoherenceError(
     'DATABASE_NOT_MIGRATED',
-    `the schema is missing or older than this build (pending migrations: ${pending.length}): run \`coherence migrate\`.`,
+    `the schema is missing or older than this build (pending migrations: ${pending}): run \`coherence migrate\`.`,
   )
 }
 

@@ -35,7 +35,7 @@ export const importCommand: Register = (program, bind) => {
         const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
         try {
           await assertReachable(pool, config.databaseUrl)
-          await assertMigrated(config)
+          await assertMigrated(pool)
           const counts = { accepted: 0, duplicate: 0, rejected: 0 }
           const reasons = new Map<string, { count: number; places: string[] }>()
           const progress = output.progress('importing')

@@ -32,7 +32,7 @@ export const ingestCommand: Register = (program, bind) => {
         const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
         try {
           await assertReachable(pool, config.databaseUrl)
-          await assertMigrated(config)
+          await assertMigrated(pool)
           const device = await findDeviceProfile(pool, flags.device)
           if (device === null) {
             throw new CoherenceError(

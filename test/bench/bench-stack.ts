@@ -64,12 +64,12 @@ export async function addBenchDevices(pool: Pool, bytes: number, count = DEVICES
 /** Inserts `rows` samples of new devices, each one a second from `start` (milliseconds since 1970) on, in batches of some MB. */
 export async function loadSamples(
   pool: Pool,
-  { bytes, rows, start }: { bytes: number; rows: number; start: number },
+  { bytes, rows, start, chunkBytes = CHUNK_BYTES }: { bytes: number; rows: number; start: number; chunkBytes?: number },
   signal: AbortSignal,
 ): Promise<void> {
   const devices = await addBenchDevices(pool, bytes)
   // As packing sets it by the samples it sees.
-  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(CHUNK_BYTES / bytes)))
+  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(chunkBytes / bytes)))
   await openNextChunk(pool)
   const batch = Math.min(4096, BATCH_BYTES / bytes)
   for (let first = 0; first < rows; first += batch) {

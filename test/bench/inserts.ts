@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process'
+import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { openPool } from '../../db/pool.ts'
+import type { JobContext } from '../../jobs/context.ts'
+import { runPack } from '../../jobs/pack.ts'
+import { runPrune } from '../../jobs/prune.ts'
+import { runWorker } from '../../jobs/work.ts'
+import { loadSamples, withBenchStack } from './bench-stack.ts'
+import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
+
+const INSERTER = new URL('inserter.ts', import.meta.url).pathname
+const DAY = 86_400_000
+
+/**
+ * Eight devices insert 4,000 samples a second from a process of their own: alone, while a worker packs and uploads a backlog as fast
+ * as it can, and while a day of proved samples is pruned.
+ */
+export async function benchInserts({ quick, signal }: BenchOptions): Promise<Measured> {
+  const rounds = quick ? 1 : 3
+  const rows = quick ? 100_000 : 400_000
+  const idle: number[][] = []
+  const packing: number[][] = []
+  const lines: Line[] = []
+  await withBenchStack(async (context, config) => {
+    const { pool } = context
+    const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+    for (let round = 0; round < rounds; round++) {
+      showProgress(`inserts beside packing: round ${round + 1} of ${rounds}`)
+      idle.push(await whileInserting(config.databaseUrl, () => sleep(3000, undefined, { signal })))
+      await loadSamples(pool, { bytes: 256, rows, start: Date.now() - DAY }, signal)
+      packing.push(
+        await whileInserting(config.databaseUrl, async () => {
+          await runPack(packer, { signal })
+          await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], signal })
+        }),
+      )
+    }
+    await runWorker(context, { mode: 'drain', signal })
+    lines.push(...(await benchPrune(packer, config.databaseUrl, quick, signal)))
+  })
+  const p99 = (latencies: readonly number[]) => latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length * 0.99)]
+  return {
+    lines: [
+      toLine('insert p99, nothing else', 'ms', idle.map(p99)),
+      toLine('insert p99, while packing', 'ms', packing.map(p99)),
+      toLine(
+        'insert p99, packing to idle',
+        'times',
+        packing.map((latencies, round) => p99(latencies) / p99(idle[round])),
+        { goal: 1.5, ratio_to: 'insert p99, nothing else' },
+      ),
+      ...lines,
+    ],
+  }
+}
+
+/** Prunes a day of few and one of many rows while inserts go on. */
+async function benchPrune(context: JobContext, databaseUrl: string, quick: boolean, signal: AbortSignal) {
+  const { pool } = context
+  const lines: Line[] = []
+  for (const rows of quick ? [20_000, 200_000] : [100_000, 1_000_000]) {
+    showProgress(`prune of ${rows} rows`)
+    const day = Math.floor(Date.now() / DAY) * DAY - 40 * DAY
+    await pool.query('select app_private.ensure_partitions($1::date, $1::date)', [new Date(day)])
+    await loadSamples(pool, { bytes: 32, rows, start: day }, signal)
+    await runPack(context, { signal })
+    await runWorker(context, { mode: 'drain', signal })
+    let seconds = 0
+    const latencies = await whileInserting(databaseUrl, async () => {
+      await sleep(500)
+      const started = performance.now()
+      const { output } = await runPrune(context, { signal })
+      seconds = (performance.now() - started) / 1000
+      if (output.dropped.length !== 1) throw new Error(`nothing was pruned: ${JSON.stringify(output)}`)
+      await sleep(500)
+    })
+    const of = `of ${rows.toLocaleString('en-US')} rows`
+    lines.push(toLine(`prune ${of}`, 's', [seconds]))
+    lines.push(toLine(`longest insert meanwhile, prune ${of}`, 'ms', [Math.max(...latencies)], { goal: 200 }))
+  }
+  return lines
+}
+
+/** The latencies of the inserts that were made while `work` was done, in milliseconds. */
+async function whileInserting(databaseUrl: string, work: () => Promise<unknown>): Promise<number[]> {
+  const inserter = spawn(process.execPath, [INSERTER, databaseUrl], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const said = text(inserter.stdout)
+  // Until it has devices and is at work.
+  const pool = openPool({ databaseUrl, max: 1 })
+  const count = async () =>
+    (await pool.query<{ n: number }>('select last_value::float8 as n from app_private.chunk_stamps')).rows[0].n
+  for (const before = await count(); (await count()) < before + 200;) await sleep(20)
+  await pool.end()
+  try {
+    await work()
+  } finally {
+    inserter.stdin.end()
+  }
+  return JSON.parse(await said) as number[]
+}
