@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander'
+import { isConnectionLost } from '../db/pool.ts'
 import { isCoherenceError } from '../pipeline/errors.ts'
 import type { Bind, Register } from './command.ts'
 import { libraryVersion } from './version.ts'
@@ -28,9 +29,6 @@ type StopSignal = 'SIGINT' | 'SIGTERM'
 
 /** What shells expect of a command that a signal ended: 128 and the signal's number. */
 const SIGNAL_EXIT_CODES: Record<StopSignal, number> = { SIGINT: 130, SIGTERM: 143 }
-
-/** What node-postgres throws when a connection that worked is lost: of the system, SQLSTATE class 08, or a server that ends. */
-const CONNECTION_LOST = /^(ECONN(REFUSED|RESET)|EPIPE|ETIMEDOUT|08...|57P0[1-3])$/
 
 /**
  * Runs one command line; resolves to the exit code. Never throws. A command whose end is to be stopped returns its own
@@ -107,7 +105,7 @@ function report(error: unknown, json: boolean, stoppedBy: StopSignal | undefined
     tell('USAGE', `${given}; see --help.`, '')
     return 2
   }
-  const { name, message, stack, code = '' } = error as Error & { code?: string }
+  const { name, message, stack } = error as Error
   if (stoppedBy !== undefined && name === 'AbortError') {
     tell('INTERRUPTED', `stopped by ${stoppedBy} before the end.`, '')
     return SIGNAL_EXIT_CODES[stoppedBy]
@@ -116,7 +114,7 @@ function report(error: unknown, json: boolean, stoppedBy: StopSignal | undefined
     tell(error.code, message)
     return exitCodeOf(error.code)
   }
-  if (CONNECTION_LOST.test(code) || message.startsWith('Connection terminated')) {
+  if (isConnectionLost(error)) {
     tell(
       'DATABASE_UNREACHABLE',
       `the connection to Postgres was lost (${message}). Run it again when the server is up.`,

@@ -52,9 +52,9 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
   // A month of a thousand devices takes most of an hour, in one transaction.
   'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1 },
-  reconcile: { options: { ...COMMON, policy: 'exclusive', retryLimit: 0 }, batch: 1, everySeconds: 300 },
-  prune: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 3600 },
-  sweep: { options: { ...COMMON, policy: 'exclusive', retryLimit: 1 }, batch: 1, everySeconds: 86_400 },
+  reconcile: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 300 },
+  prune: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
+  sweep: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
 }
 
 export const QUEUE_NAMES = Object.keys(QUEUES) as QueueName[]

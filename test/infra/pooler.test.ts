@@ -1,10 +1,4 @@
 /** Everything but migrations goes through a transaction-mode pooler: real PgBouncer, where it is installed. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { pino } from 'pino'
@@ -12,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openContext } from '../../infra/context.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
+import { type Bouncer, isBouncerInstalled, startBouncer } from '../harness/pgbouncer.ts'
 import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 import { createCli } from './run-cli.ts'
 
@@ -19,75 +14,12 @@ const WORKERS = 40
 const MOST_SERVER_CONNECTIONS = 20
 const log = pino({ level: 'silent' })
 
-function isInstalled(): boolean {
-  try {
-    execFileSync('pgbouncer', ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-}
-
 let pipeline: TestPipeline
-let folder: string
-let bouncer: ChildProcess
-let url: string
-/** The pooler's own console. */
-let consoleUrl: string
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
-
-async function startBouncer(): Promise<void> {
-  const real = new URL(pipeline.config.databaseUrl)
-  const port = await freePort()
-  const files = { ini: join(folder, 'pgbouncer.ini'), users: join(folder, 'users.txt') }
-  await writeFile(files.users, `"${real.username}" "${decodeURIComponent(real.password)}"\n`)
-  await writeFile(
-    files.ini,
-    `[databases]
-* = host=${real.hostname} port=${real.port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${port}
-unix_socket_dir =
-auth_type = plain
-auth_file = ${files.users}
-admin_users = ${real.username}
-pool_mode = transaction
-default_pool_size = ${MOST_SERVER_CONNECTIONS}
-max_db_connections = ${MOST_SERVER_CONNECTIONS}
-max_client_conn = 400
-ignore_startup_parameters = extra_float_digits
-`,
-  )
-  for (const path of [folder, files.ini, files.users]) await chmod(path, path === folder ? 0o755 : 0o644)
-  // It refuses to be root.
-  const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : []
-  bouncer = spawn('pgbouncer', ['-q', ...user, files.ini], { stdio: 'ignore' })
-  url = Object.assign(new URL(real), { port: String(port) }).href
-  consoleUrl = Object.assign(new URL(url), { pathname: '/pgbouncer' }).href
-  for (let attempt = 0; ; attempt++) {
-    const client = new Client({ connectionString: url })
-    try {
-      await client.connect()
-      await client.end()
-      return
-    } catch (error) {
-      if (attempt === 100) throw error
-      await sleep(50)
-    }
-  }
-}
+let bouncer: Bouncer
 
 /** Server connections that the pooler holds now. */
 async function serverConnections(): Promise<number> {
-  const client = new Client({ connectionString: consoleUrl })
+  const client = new Client({ connectionString: bouncer.consoleUrl })
   await client.connect()
   try {
     const { rows } = await client.query('show servers')
@@ -97,16 +29,14 @@ async function serverConnections(): Promise<number> {
   }
 }
 
-describe.skipIf(!isInstalled())('through PgBouncer in transaction mode', () => {
+describe.skipIf(!isBouncerInstalled())('through PgBouncer in transaction mode', () => {
   beforeEach(async () => {
     pipeline = await openPipeline({ chunkTargetBytes: 4096 })
-    folder = await mkdtemp(join(tmpdir(), 'coherence-pooler-'))
-    await startBouncer()
+    bouncer = await startBouncer(pipeline.config.databaseUrl, { connections: MOST_SERVER_CONNECTIONS })
   })
   afterEach(async () => {
-    bouncer.kill('SIGKILL')
+    await bouncer.close()
     await pipeline.close()
-    await rm(folder, { recursive: true, force: true })
   })
 
   it(`${WORKERS} workers at once, on ${MOST_SERVER_CONNECTIONS} server connections, do all the work once`, async () => {
@@ -119,7 +49,7 @@ describe.skipIf(!isInstalled())('through PgBouncer in transaction mode', () => {
        select $1, '2026-06-01', '2026-06-02', '{frequency,runs,network}' from generate_series(1, 20)`,
       [pipeline.userId],
     )
-    const config = { ...pipeline.config, databaseUrl: url }
+    const config = { ...pipeline.config, databaseUrl: bouncer.url }
     const workers = await Promise.all(Array.from({ length: WORKERS }, () => openContext(config, log, { poolSize: 2 })))
     const counts: number[] = []
     const watching = new AbortController()
@@ -160,7 +90,7 @@ describe.skipIf(!isInstalled())('through PgBouncer in transaction mode', () => {
   }, 120_000)
 
   it('doctor says so, and migrate asks for another connection', async () => {
-    const cli = createCli({ DATABASE_URL: url, LOCAL_STORAGE_DIR: pipeline.config.localStorageDir })
+    const cli = createCli({ DATABASE_URL: bouncer.url, LOCAL_STORAGE_DIR: pipeline.config.localStorageDir })
     try {
       const { stdout } = await cli.run(['doctor'])
       expect(stdout).toMatch(/transaction pooler: all but `migrate` works/)
