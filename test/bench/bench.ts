@@ -4,7 +4,9 @@ import { benchCoherence } from './coherence.ts'
 import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
 import { benchInserts } from './inserts.ts'
 import { benchLife } from './life.ts'
+import { benchIdle } from './idle.ts'
 import { benchPack } from './pack.ts'
+import { benchScale } from './scale.ts'
 import { benchStores } from './stores.ts'
 import { benchWork } from './work.ts'
 
@@ -16,7 +18,11 @@ const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = {
   stores: benchStores,
   battery: benchBattery,
   coherence: benchCoherence,
+  scale: benchScale,
+  idle: benchIdle,
 }
+/** These take many minutes, and run when they are named. */
+const LONG = ['scale', 'idle']
 
 const HELP = `npm run bench -- [group …] [--quick] [--json]
 
@@ -30,6 +36,9 @@ Median, lowest and highest of several rounds. Compare ratios, whose two sides ar
             strict stand-ins of S3 and Supabase on this machine, or real ones that S3_TEST_* or SUPABASE_TEST_* name
   battery   randomness tests, the light ones as a ratio to copying the bytes
   coherence pairs and network of an hour of 1,000 devices, as a ratio to numpy.corrcoef if there is a python3 with numpy
+  scale     a backlog and 1, 2, 4, 8 workers; a worker's memory over 10 million rows; a million analyses that wait. Only when named:
+            half an hour, and 15 GB of disk
+  idle      queries, WAL and connections of a system with nothing to do. Only when named: 20 minutes, of waiting
 
   --quick   fewer rounds and less data
   --json    a list of {name, figure, unit, goal, goal_met, ratio_to, spread} on stdout
@@ -45,7 +54,8 @@ async function main(args: string[]): Promise<number> {
     const options = { quick: boolean, json: boolean, help: { ...boolean, short: 'h' } }
     const parsed = parseArgs({ args, options, allowPositionals: true })
     flags = parsed.values
-    names = parsed.positionals.length > 0 ? parsed.positionals : Object.keys(GROUPS)
+    names =
+      parsed.positionals.length > 0 ? parsed.positionals : Object.keys(GROUPS).filter((name) => !LONG.includes(name))
     const unknown = names.find((name) => !Object.hasOwn(GROUPS, name))
     if (unknown !== undefined) throw new Error(`there is no group ${unknown}`)
   } catch (error) {
