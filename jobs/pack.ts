@@ -37,19 +37,30 @@ export async function runPack(context: JobContext, job: Pick<ActiveJob<'pack'>, 
   return { output: { chunks, samples } }
 }
 
+/** True if a chunk is sealed and not packed, or enough waits for one, or anything too long. */
+export async function isPackDue(context: JobContext): Promise<boolean> {
+  const { pool } = context
+  const options = claimOptions(context)
+  if ((await listSealedChunks(pool)).length > 0) return true
+  return (await measureWaiting(pool, null, options)).due || (await isOpenChunkDue(pool, options))
+}
+
+async function isOpenChunkDue(pool: Queryable, options: ClaimOptions): Promise<boolean> {
+  const open = await findOpenChunk(pool)
+  return (await measureWaiting(pool, open.chunkId, options)).due
+}
+
+function claimOptions({ settings, store }: JobContext): ClaimOptions {
+  return { targetBytes: settings.chunkTargetBytes, maxAgeSeconds: settings.chunkMaxAgeSeconds, bucket: store.bucket }
+}
+
 /** Makes one chunk if one is due and sends its upload, in one transaction. `force` takes whatever waits. */
 export async function packOnce(context: JobContext, force = false): Promise<ClaimedChunk | null> {
-  const { pool, settings, store } = context
-  const options: ClaimOptions = {
-    targetBytes: settings.chunkTargetBytes,
-    maxAgeSeconds: force ? 0 : settings.chunkMaxAgeSeconds,
-    bucket: store.bucket,
-  }
+  const options = { ...claimOptions(context), ...(force ? { maxAgeSeconds: 0 } : {}) }
   const packed = (await packSealed(context, options)) ?? (await packUnstamped(context, options))
   if (packed !== null) return packed
-  const open = await findOpenChunk(pool)
-  if (!(await measureWaiting(pool, open.chunkId, options)).due) return null
-  await openNextChunk(pool)
+  if (!(await isOpenChunkDue(context.pool, options))) return null
+  await openNextChunk(context.pool)
   await context.checkpoint('seal')
   return await packSealed(context, options)
 }

@@ -39,7 +39,7 @@ const COMMON = {
 /**
  * Every queue, in the order in which an idle worker looks at them. `exclusive`: one job a key, queued or active. `short`:
  * one queued job a key, whatever is active: a mark that something is dirty must not be lost to a run that has started.
- * `batch`: jobs taken at once. `everySeconds`: how often `tick` sends one.
+ * `batch`: jobs taken at once. `everySeconds`: how often `tick` sends one, if it is due.
  */
 export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: number; everySeconds?: number }> = {
   'upload-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
@@ -52,7 +52,7 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
   // A month of a thousand devices takes most of an hour, in one transaction.
   'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1 },
-  reconcile: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 300 },
+  reconcile: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 900 },
   prune: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
   sweep: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
 }

@@ -3,6 +3,7 @@ import { ensurePartitions } from '../db/partitions.ts'
 import { countReadyJobs } from '../db/queues.ts'
 import { sendJob, sendJobs } from './boss.ts'
 import type { JobContext } from './context.ts'
+import { isPackDue } from './pack.ts'
 import { DEAD_LETTER, QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 
 export interface TickOutcome {
@@ -14,6 +15,9 @@ export interface TickOutcome {
   readonly readyTotal: number
   readonly deadLetters: number
 }
+
+/** Scheduled jobs that are not sent if they would find nothing to do: a job wakes a worker, which may be a container. */
+const DUE: Partial<Record<QueueName, (context: JobContext) => Promise<boolean>>> = { pack: isPackDue }
 
 /**
  * The pipeline's pulse, every few minutes, safe to run twice at once: expires and retries the jobs of workers that
@@ -28,7 +32,8 @@ export async function runTick(context: JobContext): Promise<TickOutcome> {
   for (const name of QUEUE_NAMES) {
     const { everySeconds } = QUEUES[name]
     // A slot of the clock gets one job, whoever ticks first; a tick that comes late finds its slot still free.
-    if (everySeconds !== undefined && (await sendJob(boss, pool, name, {}, { everySeconds }))) sent.push(name)
+    if (everySeconds === undefined || !((await DUE[name]?.(context)) ?? true)) continue
+    if (await sendJob(boss, pool, name, {}, { everySeconds })) sent.push(name)
   }
   if ((await sendDueEvents(context)) > 0) sent.push('compute-event')
   const counts = await countReady(context)

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Job } from 'pg-boss'
-import { countReadyJobs } from '../db/queues.ts'
+import { listReadyQueues } from '../db/queues.ts'
 import { isCoherenceError } from '../pipeline/errors.ts'
 import { affected, completeJob } from './boss.ts'
 import type { ActiveJob, JobContext, JobHandler } from './context.ts'
@@ -9,7 +9,10 @@ import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 
 /** How often a running job says that it is alive; its queue's heartbeat limit is three times this. */
 const HEARTBEAT_MS = 20_000
-const POLL_MS = 2_000
+/** Where a sibling works, or nothing has been found for less than this: how long until the next look. */
+const POLL_MS = { drain: 100, watch: 2_000 } as const
+/** A service that has long found nothing looks less often: after a tenth of that time, but at least this often. */
+const MOST_POLL_MS = 10_000
 /** After a stop is asked for: how long running jobs may take before they are handed back. */
 const GRACE_MS = 20_000
 
@@ -42,6 +45,10 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const failed: Record<string, number> = {}
   const handBack = new AbortController()
   let busy = 0
+  let lastFound = started
+  let looking: Promise<string[]> | undefined
+  let resting: Promise<void> | undefined
+  let awake = new AbortController()
   let broken: { error: unknown } | undefined
   let stopped: WorkOutcome['stopped'] = 'idle'
 
@@ -57,12 +64,23 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   options.signal?.addEventListener('abort', onStop, { once: true })
   if (options.signal?.aborted) onStop()
 
+  /** One look at all queues instead of an empty fetch from each. Loops that watch share it: an idle worker costs one query. */
+  const look = async (): Promise<string[]> => {
+    // A drain ends on what it sees: a look that began before a sibling's last commit would not do.
+    if (options.mode === 'drain') return await listReadyQueues(context.pool, queues)
+    return await (looking ??= listReadyQueues(context.pool, queues).finally(() => (looking = undefined)))
+  }
   /** Does the jobs of the most urgent queue that has any; how many there were. */
   const workOnce = async (): Promise<number> => {
-    // One look at all queues instead of an empty fetch from each: an idle worker costs one query.
-    const ready = await countReadyJobs(context.pool)
-    for (const queue of queues.filter((name) => ready[name])) {
+    const ready = await look()
+    for (const queue of queues.filter((name) => ready.includes(name))) {
       const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
+      if (jobs.length > 0) {
+        lastFound = performance.now()
+        // Where one job is, there may be more.
+        awake.abort()
+        awake = new AbortController()
+      }
       const outcomes = await runBatch(context, queue, jobs, handBack.signal)
       for (const ok of outcomes) {
         const counts = ok ? completed : failed
@@ -72,6 +90,14 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       if (jobs.length > 0) return jobs.length
     }
     return 0
+  }
+  /** Until the next look: not the same for all who were started, or last found something, at the same moment. */
+  const rest = async (): Promise<void> => {
+    const least = POLL_MS[options.mode]
+    const quiet = options.mode === 'watch' ? (performance.now() - lastFound) / 10 : 0
+    const ms = Math.min(Math.max(quiet, least), MOST_POLL_MS) * (0.75 + Math.random() / 2)
+    const ended = [awake.signal, ...(options.signal ? [options.signal] : [])]
+    await pause(Math.min(ms, deadline - performance.now()), AbortSignal.any(ended))
   }
   const loop = async (): Promise<void> => {
     while (!halted()) {
@@ -89,7 +115,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       if (found > 0) continue
       // A sibling that is still at work may yet send jobs that are ready at once.
       if (options.mode === 'drain' && busy === 0) return
-      await pause(Math.min(options.mode === 'watch' ? POLL_MS : 100, deadline - performance.now()), options.signal)
+      await (resting ??= rest().finally(() => (resting = undefined)))
     }
   }
   try {

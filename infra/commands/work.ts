@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
@@ -9,6 +10,9 @@ const ENDS = {
   deadline: 'the time given by --max-seconds is over',
   signal: 'on request',
 } as const
+
+/** Forty workers that one cron starts do not reach for the database at the same moment. */
+const START_SPREAD_MS = 500
 
 interface WorkFlags {
   drain?: boolean
@@ -32,6 +36,7 @@ export const workCommand: Register = (program, bind) => {
         const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
         if (maxSeconds !== undefined && !(maxSeconds > 0))
           throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
+        await sleep(Math.random() * START_SPREAD_MS, undefined, { signal }).catch(() => {})
         return await withContext(async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
           await context.store.head('health/worker')

@@ -700,12 +700,21 @@ describe('the queues and the tables', () => {
       `select max(relname) as name from pg_class where relname ~ '^entropy_samples_[0-9]{8}$'`,
     )
     await pipeline.db.query(`drop table entropy_partitions.${name}`)
+    await pipeline.insert(makeSamples(first, 1))
     const ticks = await Promise.all([runTick(pipeline.context), runTick(pipeline.context)])
     expect(ticks.flatMap((tick) => tick.sent).toSorted()).toEqual(['pack', 'prune', 'reconcile', 'sweep'])
     expect(await count('pgboss.job')).toBe(4)
     expect(ticks[0].partitionsCreated + ticks[1].partitionsCreated).toBe(1)
     expect(await count(`pg_class where relname = '${name}'`)).toBe(1)
     expect((await runTick(pipeline.context)).sent).toEqual([])
+  })
+
+  test('call nobody to a pack while no chunk is due', async () => {
+    const young = { ...pipeline.context, settings: { ...pipeline.context.settings, chunkMaxAgeSeconds: 300 } }
+    expect((await runTick(young)).sent).not.toContain('pack')
+    await pipeline.insert(makeSamples(first, 5))
+    expect((await runTick(young)).sent).not.toContain('pack')
+    expect((await runTick({ ...young, settings: { ...young.settings, chunkTargetBytes: 300 } })).sent).toEqual(['pack'])
   })
 
   test('refuse the completion and the mark of an attempt that was overtaken', async () => {

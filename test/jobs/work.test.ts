@@ -1,0 +1,59 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { listReadyQueues } from '../../db/queues.ts'
+import { sendJob } from '../../jobs/boss.ts'
+import type { JobContext } from '../../jobs/context.ts'
+import { QUEUE_NAMES } from '../../jobs/queues.ts'
+import { runWorker } from '../../jobs/work.ts'
+import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+
+let pipeline: TestPipeline
+beforeEach(async () => {
+  pipeline = await openPipeline()
+})
+afterEach(() => pipeline.close())
+
+/** Counts the worker's looks at the queues, and calls back at each. */
+function watchLooks({ pool, ...context }: JobContext, onLook: (looks: number) => void): JobContext {
+  let looks = 0
+  const query = (text: unknown, ...rest: unknown[]) => {
+    const answer = (pool.query as (...args: unknown[]) => unknown)(text, ...rest)
+    if (typeof text === 'string' && text.includes('unnest($1::text[]) as queue')) onLook(++looks)
+    return answer
+  }
+  return { ...context, pool: new Proxy(pool, { get: (it, key) => (key === 'query' ? query : Reflect.get(it, key)) }) }
+}
+
+test('queues that have a job which may begin now are ready, and no others', async () => {
+  const { boss, pool } = pipeline.context
+  await sendJob(boss, pool, 'prune', {})
+  await boss.send('sweep', {}, { startAfter: 60 })
+  await sendJob(boss, pool, 'reconcile', {})
+  await boss.fetch('reconcile')
+  expect(await listReadyQueues(pool, QUEUE_NAMES)).toEqual(['prune'])
+  expect(await listReadyQueues(pool, ['pack'])).toEqual([])
+})
+
+test('the loops of a service that has nothing to do share one look', async () => {
+  const stop = new AbortController()
+  let looks = 0
+  const context = watchLooks(pipeline.context, (n) => {
+    looks = n
+    // The first look is over before the stop is seen: no loop has begun another.
+    stop.abort()
+  })
+  await runWorker(context, { mode: 'watch', concurrency: 8, signal: stop.signal })
+  expect(looks).toBe(1)
+})
+
+test('a service finds what comes while it rests', async () => {
+  const stop = new AbortController()
+  const context = watchLooks(pipeline.context, (looks) => {
+    if (looks === 1) void sendJob(pipeline.context.boss, pipeline.db, 'prune', {})
+  })
+  const outcome = await runWorker(context, {
+    mode: 'watch',
+    signal: stop.signal,
+    onJob: () => stop.abort(),
+  })
+  expect(outcome).toMatchObject({ completed: { prune: 1 }, stopped: 'signal' })
+})
