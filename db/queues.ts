@@ -10,15 +10,17 @@ export async function countReadyJobs(db: Queryable): Promise<Record<string, numb
 }
 
 /**
- * Those of these queues that have a job which could be taken now. Ordered as the index is that a fetch uses: without that the
- * planner reads all jobs for each queue that has none.
+ * Those of these queues that have a job which could be taken now, in the order of `names`; those that have only past work (of
+ * priority below 0, but that analyses take turns by theirs) after all others. Ordered within as the index is that a fetch uses:
+ * without that the planner reads all jobs for each queue that has none.
  */
 export async function listReadyQueues(db: Queryable, names: readonly string[]): Promise<string[]> {
   const { rows } = await db.query<{ name: string }>(
-    `select queue.name from unnest($1::text[]) as queue (name) cross join lateral (
-       select from pgboss.job j
+    `select queue.name from unnest($1::text[]) with ordinality as queue (name, place) cross join lateral (
+       select j.priority from pgboss.job j
        where j.name = queue.name and j.state < 'active' and not j.blocked and j.start_after <= now()
-       order by j.priority desc, j.created_on limit 1) ready`,
+       order by j.priority desc, j.created_on limit 1) ready
+     order by ready.priority < 0 and queue.name <> 'run-analysis', queue.place`,
     [names],
   )
   return rows.map((row) => row.name)

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { isConnectionLost } from '../db/pool.ts'
+import { isConnectionLost } from '../db/connection-lost.ts'
 import { isCoherenceError } from '../pipeline/errors.ts'
 import type { Bind, Register } from './command.ts'
 import { libraryVersion } from './version.ts'

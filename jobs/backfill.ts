@@ -1,20 +1,37 @@
-import { listRevivableChunks, listSliceHours, listUploadedChunks, reviveChunks, type Range } from '../db/backfill.ts'
+import {
+  listCoherenceHours,
+  listRevivableChunks,
+  listSliceHours,
+  listUploadedChunks,
+  measureJobSeconds,
+  reviveChunks,
+  type Range,
+} from '../db/backfill.ts'
 import { inTransaction } from '../db/pool.ts'
 import { sendJobs } from './boss.ts'
 import type { JobContext } from './context.ts'
-import { DEAD_LETTER } from './queues.ts'
+import { DEAD_LETTER, type QueueName } from './queues.ts'
 
-/** Below live work, whose jobs have priority 0. */
+/** Below live work, whose jobs have priority 0: workers do it when nothing live is ready in any queue. */
 const LOW_PRIORITY = -10
 const BATCH = 500
 
 export type BackfillKind = 'chunks' | 'tests' | 'slices' | 'coherence'
+
+const QUEUE_OF: Record<BackfillKind, QueueName> = {
+  chunks: 'upload-chunk',
+  tests: 'test-chunk',
+  slices: 'rollup-slice',
+  coherence: 'rollup-coherence',
+}
 
 export interface BackfillPlan {
   readonly kind: BackfillKind
   readonly jobs: number
   readonly samples: number | null
   readonly bytes: number | null
+  /** Work of one job after the other, by what such jobs took lately; null if none was done. */
+  readonly seconds: number | null
 }
 
 export interface Backfill {
@@ -31,7 +48,7 @@ export async function planBackfill(context: JobContext, kind: BackfillKind, rang
   switch (kind) {
     case 'chunks': {
       const chunks = await listRevivableChunks(context.pool, range)
-      return planned(kind, chunks, async (batch) => {
+      return await planned(context, kind, chunks, async (batch) => {
         await inTransaction(context.pool, async (tx) => {
           const ids = await reviveChunks(
             tx,
@@ -44,14 +61,14 @@ export async function planBackfill(context: JobContext, kind: BackfillKind, rang
     }
     case 'tests': {
       const chunks = await listUploadedChunks(context.pool, range)
-      return planned(kind, chunks, async (batch) => {
+      return await planned(context, kind, chunks, async (batch) => {
         const jobs = batch.map(({ id }) => ({ data: { chunk_id: id }, key: id, priority: LOW_PRIORITY }))
         await sendJobs(context.boss, context.pool, 'test-chunk', jobs)
       })
     }
     case 'slices': {
       const hours = await listSliceHours(context.pool, range)
-      return planned(kind, hours, async (batch) => {
+      return await planned(context, kind, hours, async (batch) => {
         const jobs = batch.map(({ deviceId, hour }) => ({
           data: { device_id: deviceId, hour },
           key: `${deviceId}:${hour}`,
@@ -61,24 +78,22 @@ export async function planBackfill(context: JobContext, kind: BackfillKind, rang
       })
     }
     case 'coherence': {
-      const hours = [...new Set((await listSliceHours(context.pool, range)).map(({ hour }) => hour))]
-      return planned(
-        kind,
-        hours.map((hour) => ({ hour })),
-        async (batch) => {
-          const jobs = batch.map(({ hour }) => ({ data: { hour }, key: String(hour), priority: LOW_PRIORITY }))
-          await sendJobs(context.boss, context.pool, 'rollup-coherence', jobs)
-        },
-      )
+      const hours = await listCoherenceHours(context.pool, range)
+      return await planned(context, kind, hours, async (batch) => {
+        const jobs = batch.map(({ hour }) => ({ data: { hour }, key: String(hour), priority: LOW_PRIORITY }))
+        await sendJobs(context.boss, context.pool, 'rollup-coherence', jobs)
+      })
     }
   }
 }
 
-function planned<Item extends object>(
+async function planned<Item extends object>(
+  { pool }: JobContext,
   kind: BackfillKind,
   items: readonly Item[],
   sendBatch: (batch: readonly Item[]) => Promise<void>,
-): Backfill {
+): Promise<Backfill> {
+  const seconds = items.length === 0 ? 0 : await measureJobSeconds(pool, QUEUE_OF[kind])
   const total = (key: 'samples' | 'bytes') => {
     const counts = items.map((item) => (item as { samples?: number; bytes?: number })[key])
     return counts.some((count) => count !== undefined)
@@ -86,7 +101,13 @@ function planned<Item extends object>(
       : null
   }
   return {
-    plan: { kind, jobs: items.length, samples: total('samples'), bytes: total('bytes') },
+    plan: {
+      kind,
+      jobs: items.length,
+      samples: total('samples'),
+      bytes: total('bytes'),
+      seconds: seconds === null ? null : seconds * items.length,
+    },
     send: async ({ signal, onProgress }) => {
       let done = 0
       while (done < items.length) {

@@ -14,5 +14,6 @@ export const HANDLERS: { [Q in QueueName]: () => Promise<JobHandler<Q>> } = {
   'compute-event': async () => (await import('./compute-event.ts')).runComputeEvent,
   reconcile: async () => (await import('./reconcile.ts')).runReconcile,
   prune: async () => (await import('./prune.ts')).runPrune,
+  maintain: async () => (await import('./maintain.ts')).runMaintain,
   sweep: async () => (await import('./sweep.ts')).runSweep,
 }

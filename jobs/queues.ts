@@ -15,6 +15,7 @@ export interface JobData {
   'compute-event': { event_id: string }
   reconcile: Record<string, never>
   prune: Record<string, never>
+  maintain: Record<string, never>
   sweep: Record<string, never>
 }
 
@@ -54,6 +55,7 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1 },
   reconcile: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 900 },
   prune: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
+  maintain: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
   sweep: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
 }
 

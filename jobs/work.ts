@@ -72,8 +72,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   }
   /** Does the jobs of the most urgent queue that has any; how many there were. */
   const workOnce = async (): Promise<number> => {
-    const ready = await look()
-    for (const queue of queues.filter((name) => ready.includes(name))) {
+    for (const queue of (await look()) as QueueName[]) {
       const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
       if (jobs.length > 0) {
         lastFound = performance.now()

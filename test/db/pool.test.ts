@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Client, Pool } from 'pg'
-import { isConnectionLost } from '../../db/pool.ts'
+import { isConnectionLost } from '../../db/connection-lost.ts'
 import { freePort } from '../harness/pgbouncer.ts'
 import { createDatabase, runAsAdmin, type TestDatabase } from '../harness/database.ts'
 

@@ -278,7 +278,7 @@ describe('a damaged object', () => {
       expect((await prune()).dropped).toEqual([])
 
       const backfill = await planBackfill(pipeline.context, 'chunks', EVER)
-      expect(backfill.plan).toEqual({ kind: 'chunks', jobs: 1, samples: 20, bytes: 1280 })
+      expect(backfill.plan).toEqual({ kind: 'chunks', jobs: 1, samples: 20, bytes: 1280, seconds: expect.any(Number) })
       expect(await backfill.send({})).toBe(1)
       await pipeline.drain()
       expect(await expectEverySampleOnce(pipeline)).toEqual([])
@@ -738,5 +738,36 @@ describe('the queues and the tables', () => {
     await pipeline.expireJobs()
     await pipeline.drain()
     expect(await expectEverySampleOnce(pipeline)).toEqual([])
+  })
+})
+
+describe('a backfill by version', () => {
+  beforeEach(async () => {
+    await pipeline.insert(makeSamples(first, 20, { start: OLD }))
+    await pipeline.insert(makeSamples(second, 20, { start: OLD + 3_600_000 }))
+    await packAndDrain()
+    await pipeline.db.query(
+      `update public.device_timeslice_stats set method_version = 'slice-0' where device_id = $1`,
+      [first.deviceId],
+    )
+    await pipeline.db.query(`update public.network_stats set method_version = 'network-0' where bucket_start < $1`, [
+      new Date(OLD + 3_600_000),
+    ])
+    await pipeline.db.query(`update public.chunk_analysis set tests = tests || '{"version": "0"}'`)
+  })
+
+  test.each([
+    ['tests', '0', 1, 1],
+    ['slices', 'slice-0', 1, 4],
+    ['coherence', 'network-0', 1, 2],
+  ] as const)('of %s does what that version made, and nothing else', async (kind, version, jobs, ofAny) => {
+    const all = await planBackfill(pipeline.context, kind, EVER)
+    expect(all.plan.jobs).toBe(ofAny)
+    expect((await planBackfill(pipeline.context, kind, { ...EVER, version: 'none' })).plan.jobs).toBe(0)
+    const backfill = await planBackfill(pipeline.context, kind, { ...EVER, version })
+    expect(backfill.plan).toMatchObject({ jobs, seconds: expect.any(Number) })
+    expect(await backfill.send({})).toBe(jobs)
+    await pipeline.drain()
+    expect((await planBackfill(pipeline.context, kind, { ...EVER, version })).plan.jobs).toBe(0)
   })
 })

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { listReadyQueues } from '../../db/queues.ts'
 import { sendJob } from '../../jobs/boss.ts'
@@ -17,7 +18,7 @@ function watchLooks({ pool, ...context }: JobContext, onLook: (looks: number) =>
   let looks = 0
   const query = (text: unknown, ...rest: unknown[]) => {
     const answer = (pool.query as (...args: unknown[]) => unknown)(text, ...rest)
-    if (typeof text === 'string' && text.includes('unnest($1::text[]) as queue')) onLook(++looks)
+    if (typeof text === 'string' && text.includes('as queue (name, place)')) onLook(++looks)
     return answer
   }
   return { ...context, pool: new Proxy(pool, { get: (it, key) => (key === 'query' ? query : Reflect.get(it, key)) }) }
@@ -31,6 +32,16 @@ test('queues that have a job which may begin now are ready, and no others', asyn
   await boss.fetch('reconcile')
   expect(await listReadyQueues(pool, QUEUE_NAMES)).toEqual(['prune'])
   expect(await listReadyQueues(pool, ['pack'])).toEqual([])
+})
+
+test('past work waits for all that is live, of whatever queue; analyses are live, whoever’s turn it is', async () => {
+  const { boss, pool } = pipeline.context
+  await sendJob(boss, pool, 'test-chunk', { chunk_id: randomUUID() }, { key: 'a', priority: -10 })
+  await sendJob(boss, pool, 'pack', {})
+  await sendJob(boss, pool, 'run-analysis', { analysis_job_id: randomUUID() }, { key: 'b', priority: -10_000 })
+  expect(await listReadyQueues(pool, QUEUE_NAMES)).toEqual(['run-analysis', 'pack', 'test-chunk'])
+  await sendJob(boss, pool, 'test-chunk', { chunk_id: randomUUID() }, { key: 'c' })
+  expect(await listReadyQueues(pool, QUEUE_NAMES)).toEqual(['test-chunk', 'run-analysis', 'pack'])
 })
 
 test('the loops of a service that has nothing to do share one look', async () => {

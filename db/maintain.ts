@@ -1,0 +1,39 @@
+import type { Queryable } from './pool.ts'
+
+/** A table of the pipeline or of its queues, by the server's own statistics. */
+export interface TableState {
+  /** Quoted, with its schema. */
+  readonly name: string
+  /** A partitioned table: its statistics of the whole are made by nobody but us, autovacuum sees partitions only. */
+  readonly isPartitioned: boolean
+  readonly liveRows: number
+  readonly deadRows: number
+  readonly changedSinceAnalyze: number
+  readonly bytes: number
+  readonly analyzedAt: Date | null
+}
+
+/** Tables of public, the partitions of samples, and pg-boss's. */
+export async function listTableStates(db: Queryable): Promise<TableState[]> {
+  const { rows } = await db.query<TableState>(
+    `select format('%I.%I', n.nspname, c.relname) as name, c.relkind = 'p' as "isPartitioned",
+       coalesce(s.n_live_tup, 0)::float8 as "liveRows", coalesce(s.n_dead_tup, 0)::float8 as "deadRows",
+       coalesce(s.n_mod_since_analyze, 0)::float8 as "changedSinceAnalyze", pg_total_relation_size(c.oid)::float8 as bytes,
+       greatest(s.last_analyze, s.last_autoanalyze) as "analyzedAt"
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_stat_all_tables s on s.relid = c.oid
+     where n.nspname in ('public', 'entropy_partitions', 'pgboss') and c.relkind in ('r', 'p')
+       and pg_has_role(c.relowner, 'USAGE')
+     order by 1`,
+  )
+  return rows
+}
+
+/** Gives the room of dead rows to new ones, and refreshes the planner's statistics; both beside other work. Not in a transaction. */
+export async function vacuumTable(db: Queryable, name: string): Promise<void> {
+  await db.query(`vacuum (analyze, skip_locked) ${name}`)
+}
+
+/** Refreshes the planner's statistics. */
+export async function analyzeTable(db: Queryable, name: string): Promise<void> {
+  await db.query(`analyze (skip_locked) ${name}`)
+}

@@ -1,0 +1,54 @@
+import { analyzeTable, listTableStates, type TableState, vacuumTable } from '../db/maintain.ts'
+import { logMaintenance } from '../db/prune.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+
+/** Fewer dead rows than these are not worth a look at the whole table, in rows and as a part of those alive. */
+const LEAST_DEAD = 10_000
+const DEAD_PART = 0.1
+/** As many changes since the last look, in parts of the table, make the planner's statistics old. */
+const CHANGED_PART = 0.1
+const LEAST_CHANGED = 10_000
+const DAY_MS = 86_400_000
+
+/**
+ * What autovacuum leaves: the statistics of partitioned tables, which it never makes, and dead rows below its thresholds where they
+ * are many. Each step is logged. Nothing is locked against reads or writes; what is locked by others is skipped.
+ */
+export async function runMaintain(context: JobContext, job: Pick<ActiveJob<'maintain'>, 'signal'>) {
+  const { pool } = context
+  const output = { vacuumed: [] as string[], analyzed: [] as string[] }
+  for (const table of await listTableStates(pool)) {
+    if (job.signal.aborted) break
+    if (needsVacuum(table)) {
+      output.vacuumed.push(table.name)
+      await logged(context, 'vacuum', table, () => vacuumTable(pool, table.name))
+    } else if (needsAnalyze(table)) {
+      output.analyzed.push(table.name)
+      await logged(context, 'analyze', table, () => analyzeTable(pool, table.name))
+    }
+  }
+  return { output }
+}
+
+function needsVacuum({ isPartitioned, deadRows, liveRows }: TableState): boolean {
+  return !isPartitioned && deadRows >= LEAST_DEAD && deadRows >= DEAD_PART * liveRows
+}
+
+function needsAnalyze({ isPartitioned, changedSinceAnalyze, liveRows, analyzedAt }: TableState): boolean {
+  if (isPartitioned) return analyzedAt === null || analyzedAt.getTime() < Date.now() - DAY_MS / 2
+  return changedSinceAnalyze >= LEAST_CHANGED && changedSinceAnalyze >= CHANGED_PART * liveRows
+}
+
+async function logged(context: JobContext, operation: string, before: TableState, work: () => Promise<void>) {
+  const started = performance.now()
+  await work()
+  const after = (await listTableStates(context.pool)).find(({ name }) => name === before.name)
+  await logMaintenance(context.pool, {
+    operation,
+    table: before.name,
+    details: { live_rows: before.liveRows, dead_rows: before.deadRows, changed_rows: before.changedSinceAnalyze },
+    rows: operation === 'vacuum' ? before.deadRows : null,
+    bytes: after === undefined ? null : Math.max(0, before.bytes - after.bytes),
+    durationMs: performance.now() - started,
+  })
+}

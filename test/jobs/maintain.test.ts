@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { runMaintain } from '../../jobs/maintain.ts'
+import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+
+const { signal } = new AbortController()
+
+let pipeline: TestPipeline
+beforeEach(async () => {
+  pipeline = await openPipeline()
+})
+afterEach(() => pipeline.close())
+
+async function maintain() {
+  // The server counts when a session has been idle, or is told to.
+  await pipeline.db.query('select pg_stat_force_next_flush()')
+  await pipeline.db.query('select 1')
+  return (await runMaintain(pipeline.context, { signal })).output
+}
+
+async function readLog() {
+  const { rows } = await pipeline.db.query(
+    `select operation_type as operation, target_table as "table", rows_affected::int as rows, duration_ms >= 0 as timed
+     from maintenance_log order by executed_at`,
+  )
+  return rows
+}
+
+test('the planner learns of samples as a whole, once a day', async () => {
+  const [device] = await pipeline.addDevices(1)
+  await pipeline.insert(makeSamples(device, 500))
+  const first = await maintain()
+  expect(first.analyzed).toContain('public.entropy_samples')
+  expect(first.vacuumed).toEqual([])
+  const { rows } = await pipeline.db.query(`select reltuples from pg_class where oid = 'entropy_samples'::regclass`)
+  expect(rows).toEqual([{ reltuples: 500 }])
+  expect((await maintain()).analyzed).not.toContain('public.entropy_samples')
+  expect(await readLog()).toContainEqual({
+    operation: 'analyze',
+    table: 'public.entropy_samples',
+    rows: null,
+    timed: true,
+  })
+})
+
+test('a table with many dead rows is vacuumed, one with few is left to autovacuum', async () => {
+  await pipeline.db.query(`alter table public.maintenance_log set (autovacuum_enabled = false)`)
+  await pipeline.db.query(`alter table public.profiles set (autovacuum_enabled = false)`)
+  await pipeline.db.query(
+    `insert into public.maintenance_log (operation_type, target_table) select 'test', 'test' from generate_series(1, 20000)`,
+  )
+  await pipeline.db.query(`delete from public.maintenance_log where operation_type = 'test'`)
+  await pipeline.db.query('update public.profiles set email = email')
+  expect((await maintain()).vacuumed).toEqual(['public.maintenance_log'])
+  expect(await readLog()).toContainEqual({
+    operation: 'vacuum',
+    table: 'public.maintenance_log',
+    rows: 20_000,
+    timed: true,
+  })
+  expect((await maintain()).vacuumed).toEqual([])
+})
