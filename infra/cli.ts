@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   network: async () => (await import('./commands/network.ts')).networkCommand,
   event: async () => (await import('./commands/event.ts')).eventCommand,
   keys: async () => (await import('./commands/keys.ts')).keysCommand,
+  completion: async () => (await import('./commands/completion.ts')).completionCommand,
 }
 
 type StopSignal = 'SIGINT' | 'SIGTERM'
@@ -64,8 +65,8 @@ export async function main(argv: readonly string[]): Promise<number> {
         output.close()
       }
     }
-  const asked = Object.keys(COMMANDS).filter((name) => name === argv[0])
-  // Anything else needs all of them: the help, and the advice on a misspelt name.
+  // The help needs all of them, the advice on a misspelt name, and the completion.
+  const asked = Object.keys(COMMANDS).filter((name) => name === argv[0] && name !== 'completion')
   for (const name of asked.length > 0 ? asked : Object.keys(COMMANDS)) (await COMMANDS[name]())(program, bind)
   describeEach(program)
   try {
