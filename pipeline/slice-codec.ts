@@ -46,7 +46,7 @@ export function encodePartial(partial: SlicePartial): Uint8Array {
     bits,
     Array.from(partial.secondBits, (count) => zigzag(count / unit - typical)),
   )
-  const reporting = Array.from(partial.secondBits.keys()).filter((i) => partial.secondBits[i] > 0)
+  const reporting = secondsFrom(partial, 1)
   const density = partial.ones / (8 * bytes)
   putList(
     bits,
@@ -95,7 +95,7 @@ export function decodePartial(encoded: Uint8Array, deviceId: string, sliceStart:
   const unit = takeNumber(source)
   const typical = Math.round((8 * bytes) / unit / seconds)
   takeList(source, seconds).forEach((code, i) => (partial.secondBits[i] = (unzigzag(code) + typical) * unit))
-  const reporting = Array.from(partial.secondBits.keys()).filter((i) => partial.secondBits[i] > 0)
+  const reporting = secondsFrom(partial, 1)
   const density = onesOf(partial.histogram) / (8 * bytes)
   takeList(source, reporting.length).forEach((code, j) => {
     const i = reporting[j]
@@ -125,8 +125,15 @@ function assertConsistent(partial: SlicePartial): void {
 }
 
 /** Seconds with bits enough for a trial of profile gcp200. */
-function longSeconds({ secondBits }: SlicePartial): number[] {
-  return Array.from(secondBits.keys()).filter((i) => secondBits[i] >= GCP_TRIAL_BITS)
+function longSeconds(partial: SlicePartial): number[] {
+  return secondsFrom(partial, GCP_TRIAL_BITS)
+}
+
+/** Seconds of so many bits or more. */
+function secondsFrom({ secondBits }: SlicePartial, least: number): number[] {
+  const seconds: number[] = []
+  for (let i = 0; i < secondBits.length; i++) if (secondBits[i] >= least) seconds.push(i)
+  return seconds
 }
 
 function likelyGcpOnes({ secondBits, secondOnes }: SlicePartial, i: number): number {
@@ -150,7 +157,9 @@ function isPossibleTrial(ones: number, bits: number, allOnes: number): boolean {
 }
 
 function onesOf(histogram: Uint32Array): number {
-  return histogram.reduce((ones, count, byte) => ones + count * ONES_IN_BYTE[byte], 0)
+  let ones = 0
+  for (let byte = 0; byte < histogram.length; byte++) ones += histogram[byte] * ONES_IN_BYTE[byte]
+  return ones
 }
 
 /** The greatest number that divides all counts; 1 if all are 0. */
@@ -181,16 +190,23 @@ function putBits(bits: number[], value: number, width: number): void {
   for (let i = width - 1; i >= 0; i--) bits.push(Math.floor(value / 2 ** i) % 2)
 }
 
-function takeBits(source: BitSource, width: number): number {
-  let value = 0
-  for (let i = 0; i < width; i++) value = 2 * value + takeBit(source)
-  return value
+/** The next 25 bits, first the most significant, in the top of 32; zeros beyond the end. */
+function peekBits({ encoded, at }: BitSource): number {
+  const byte = at >> 3
+  return ((encoded[byte] << 24) | (encoded[byte + 1] << 16) | (encoded[byte + 2] << 8) | encoded[byte + 3]) << (at & 7)
 }
 
-function takeBit(source: BitSource): number {
-  const byte = source.at >> 3
-  if (byte >= source.encoded.length) throw new RangeError('slice partial cut short: it is damaged')
-  return (source.encoded[byte] >> (7 - (source.at++ & 7))) & 1
+function skipBits(source: BitSource, count: number): void {
+  source.at += count
+  if (source.at > 8 * source.encoded.length) throw new RangeError('slice partial cut short: it is damaged')
+}
+
+function takeBits(source: BitSource, width: number): number {
+  if (width === 0) return 0
+  if (width > 24) return takeBits(source, width - 24) * 2 ** 24 + takeBits(source, 24)
+  const value = peekBits(source) >>> (32 - width)
+  skipBits(source, width)
+  return value
 }
 
 /** A whole number up to 2^53: 6 bits of width, then the number. */
@@ -226,12 +242,16 @@ function putList(bits: number[], values: readonly number[]): void {
 
 function takeList(source: BitSource, length: number): number[] {
   const k = takeBits(source, 5)
-  return Array.from({ length }, () => {
-    if (k === ALL_ZERO) return 0
-    let quotient = 0
-    while (quotient < ESCAPE && takeBit(source) === 1) quotient++
-    return quotient === ESCAPE ? takeNumber(source) : quotient * 2 ** k + takeBits(source, k)
-  })
+  const values: number[] = []
+  for (let i = 0; i < length; i++) values.push(k === ALL_ZERO ? 0 : takeRice(source, k))
+  return values
+}
+
+function takeRice(source: BitSource, k: number): number {
+  // As many as there are ones in front.
+  const quotient = Math.min(ESCAPE, Math.clz32(~peekBits(source)))
+  skipBits(source, quotient === ESCAPE ? ESCAPE : quotient + 1)
+  return quotient === ESCAPE ? takeNumber(source) : quotient * 2 ** k + takeBits(source, k)
 }
 
 function riceWidth(value: number, k: number): number {
