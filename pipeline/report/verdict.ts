@@ -1,0 +1,125 @@
+import { holm } from '../multiple-testing.ts'
+import type { NetworkTests } from '../network.ts'
+import { formatCount, formatFixed, formatP } from './format.ts'
+import { type DevicePart, type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
+
+/** More silent devices than this are one finding. */
+const MOST_SILENT_NAMED = 3
+
+type Judged = Pick<ReportData, 'network' | 'devices' | 'tests' | 'pairs'>
+
+/**
+ * What stands out. There are four families of tests: the network's four, each device's two, each device's passes of each
+ * chunk test, and the pairs. In each the P-values are adjusted by Holm, so that of ideal devices one report in 250 names
+ * anything. With it come alarms of single chunks and active devices that sent nothing.
+ */
+export function findFindings(report: Judged): Finding[] {
+  const findings: Finding[] = [
+    ...rare(networkClaims(report.network.tests)),
+    ...rare(report.devices.flatMap(deviceClaims)),
+    ...rare(testClaims(report), report.tests.by_device_of),
+    ...rare(pairClaims(report), report.pairs.tested),
+  ].toSorted((a, b) => (a.p_holm ?? 1) - (b.p_holm ?? 1))
+  return [...findings, ...report.devices.flatMap(alarmOf), ...silences(report.devices)]
+}
+
+interface Claim extends Omit<Finding, 'p_holm'> {
+  readonly p: number
+}
+
+/** `among`: how many tests the family has, of which the claims may be the strongest alone; then by Bonferroni. */
+function rare(claims: readonly Claim[], among = claims.length): Finding[] {
+  const p = claims.map((claim) => claim.p)
+  const adjusted = among > p.length ? p.map((value) => Math.min(1, among * value)) : holm(p)
+  return claims.flatMap(({ p: _p, ...claim }, i) =>
+    adjusted[i] <= FLAG_ALPHA ? [{ ...claim, p_holm: adjusted[i] }] : [],
+  )
+}
+
+function networkClaims(tests: NetworkTests | null): Claim[] {
+  if (tests === null) return []
+  const { netvar, pair, devvar, covar } = tests
+  const subject = 'the network'
+  return [
+    ...(pair.status === 'ok' ? [{ subject, finding: `pair products, z = ${formatFixed(pair.z, 2)}`, p: pair.p }] : []),
+    ...(netvar.status === 'ok'
+      ? [{ subject, finding: `netvar, z = ${formatFixed(netvar.z, 2)}`, p: Math.min(1, netvar.p_two) }]
+      : []),
+    ...(devvar.status === 'ok'
+      ? [{ subject, finding: `variance of the devices, z = ${formatFixed(devvar.z, 2)}`, p: devvar.p }]
+      : []),
+    ...(covar.status === 'ok'
+      ? [{ subject, finding: `variances change together, z = ${formatFixed(covar.z, 2)}`, p: covar.p }]
+      : []),
+  ]
+}
+
+export function deviceName({ id, name }: Pick<DevicePart, 'id' | 'name'>): string {
+  return name ?? `deleted device ${id.slice(0, 8)}`
+}
+
+function deviceClaims(device: DevicePart): Claim[] {
+  const own = { subject: deviceName(device), device_id: device.id }
+  const { z, p, byte_chi_square: chi, entropy } = device
+  return [
+    ...(p === null ? [] : [{ ...own, finding: `share of ones, z = ${formatFixed(z, 1)}`, p }]),
+    ...(chi === null
+      ? []
+      : [
+          {
+            ...own,
+            finding: `byte values are not uniform${entropy === null ? '' : `, entropy ${formatFixed(entropy.entropy, 4)} bits a byte`}`,
+            p: chi.p,
+          },
+        ]),
+  ]
+}
+
+function testClaims({ tests, devices }: Judged): Claim[] {
+  const nameOf = new Map(devices.map((device) => [device.id, deviceName(device)]))
+  return tests.by_device.flatMap(({ device_id: id, test, index, of, proportion, p_failures: p }) => {
+    if (p === null || proportion === null) return []
+    const failed = proportion.tested - proportion.passed
+    const finding = `fails ${test}${of > 1 ? ` ${index}` : ''} in ${failed} of ${proportion.tested} chunks`
+    return [{ subject: nameOf.get(id) ?? id, device_id: id, finding, p }]
+  })
+}
+
+function pairClaims({ pairs, devices }: Judged): Claim[] {
+  const nameOf = new Map(devices.map((device) => [device.id, deviceName(device)]))
+  return pairs.rows.flatMap(({ a, b, p, r, seconds }) => {
+    if (p === null) return []
+    const subject = `${nameOf.get(a) ?? a} and ${nameOf.get(b) ?? b}`
+    return [{ subject, finding: `move together, r = ${formatFixed(r, 3)} over ${formatCount(seconds)} s`, p }]
+  })
+}
+
+function alarmOf(device: DevicePart): Finding[] {
+  if (device.alarms === 0) return []
+  const finding = `${device.alarms} ${device.alarms === 1 ? 'alarm' : 'alarms'} in single chunks`
+  return [{ subject: deviceName(device), device_id: device.id, finding, p_holm: null }]
+}
+
+function silences(devices: readonly DevicePart[]): Finding[] {
+  const silent = devices.filter(({ status, samples }) => status === 'active' && samples === 0)
+  if (silent.length > MOST_SILENT_NAMED) {
+    return [{ subject: `${silent.length} active devices`, finding: 'sent nothing', p_holm: null }]
+  }
+  return silent.map((device) => {
+    return { subject: deviceName(device), device_id: device.id, finding: 'sent nothing', p_holm: null }
+  })
+}
+
+/** The report in one line. */
+export function verdictOf(devices: readonly DevicePart[], samples: number, findings: readonly Finding[]): string {
+  if (devices.length === 0) return 'There are no devices yet.'
+  const sent = devices.filter((device) => device.samples > 0).length
+  const what = `${formatCount(sent)} ${sent === 1 ? 'device' : 'devices'}, ${formatCount(samples)} samples`
+  if (samples === 0)
+    return `No samples came from ${formatCount(devices.length)} ${devices.length === 1 ? 'device' : 'devices'}.`
+  if (findings.length === 0) return `${what}: nothing stands out.`
+  const first = findings[0]
+  const others = findings.length - 1
+  const p = first.p_holm === null ? '' : ` (P = ${formatP(first.p_holm)})`
+  return `${what}. What stands out: ${first.subject}: ${first.finding}${p}${others === 0 ? '' : `, and ${formatCount(others)} more`}.`
+}
