@@ -1,0 +1,169 @@
+import { formatCount, formatFixed, formatInteger, formatP, formatTime, formatWindow } from './format.ts'
+import { type Html, html, nameHtml, raw } from './html.ts'
+import { type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
+import { devicesSection } from './section-devices.ts'
+import { eventsSection } from './section-events.ts'
+import { networkSection } from './section-network.ts'
+import { pairsSection } from './section-pairs.ts'
+import { provenanceSection } from './section-provenance.ts'
+import { testsSection } from './section-tests.ts'
+import { STYLE } from './style.ts'
+
+/** Findings that are listed; the rest are counted. */
+const MOST_FINDINGS = 12
+
+/**
+ * The report as one HTML document that needs no script, no network and no other file. `sha256` is that of a text, in base64: the
+ * page's policy admits the page's own style and nothing else.
+ */
+export function reportPage(report: ReportData, sha256: (text: string) => string): string {
+  const sections = [networkSection, devicesSection, testsSection, pairsSection, eventsSection, provenanceSection].map(
+    (section) => section(report),
+  )
+  const title = `Coherence report, ${formatWindow(report.from, report.to)}`
+  const policy = `default-src 'none'; style-src 'sha256-${sha256(STYLE)}'; img-src data:; base-uri 'none'; form-action 'none'`
+  return `<!doctype html>
+${
+  html`<html lang="en">
+    <head>
+      <meta charset="utf-8" />
+      <meta http-equiv="Content-Security-Policy" content="${policy}" />
+      <meta name="viewport" content="width=device-width, initial-scale=1" />
+      <meta name="referrer" content="no-referrer" />
+      <title>${title}</title>
+      <link rel="icon" href="data:," />
+      ${raw(`<style>${STYLE}</style>`)}
+    </head>
+    <body>
+      <a class="skip" href="#main">Skip to the findings</a>
+      <header>
+        <div class="top">
+          <h1>${title}</h1>
+          ${themeChoice}
+        </div>
+        <p class="verdict">${verdict(report)}</p>
+        <p class="window">
+          ${formatTime(report.from)} to ${formatTime(report.to)},
+          UTC${report.device_ids !== null && html`, ${formatInteger(report.device_ids.length)} chosen devices`}. Made
+          ${formatTime(report.made_at)}.
+        </p>
+        ${facts(report)}
+        <nav aria-label="Sections">
+          <ul>
+            ${sections.map(({ id, title: name }) => html`<li><a href="#${id}">${name}</a></li>`)}
+          </ul>
+        </nav>
+      </header>
+      <main id="main" tabindex="-1">
+        ${report.findings.length > 0 && findingsSection(report.findings)}
+        ${sections.map(
+          ({ id, title: name, body }) =>
+            html`<section id="${id}" aria-labelledby="${id}-heading">
+              <h2 id="${id}-heading">${name}</h2>
+              ${body}
+            </section> `,
+        )}
+      </main>
+      <footer>
+        <p>
+          A P-value is the probability of a result as far from the null as this one, or further, if the null holds. It
+          is not the probability of the null. With so many on a page some are small by chance; this page names what is
+          rarer than ${FLAG_ALPHA} after correction for all tests of its kind.
+        </p>
+      </footer>
+    </body>
+  </html> `.html
+}`
+}
+
+const themeChoice = html`<fieldset class="theme">
+  <legend>Colours</legend>
+  ${[
+    ['auto', 'Auto'],
+    ['light', 'Light'],
+    ['dark', 'Dark'],
+  ].map(
+    ([value, label]) =>
+      html`<label
+        ><input type="radio" name="theme" id="theme-${value}" ${value === 'auto' && raw(' checked')} />${label}</label
+      >`,
+  )}
+</fieldset>`
+
+/** Names keep their direction, and are cut where they are very long. */
+function verdict({ verdict: text }: ReportData): Html {
+  return html`${text.length > 240 ? `${text.slice(0, 239).trimEnd()}…` : text}`
+}
+
+function facts({ network, devices, samples, bytes, tests, provenance }: ReportData): Html {
+  const sent = devices.filter((device) => device.samples > 0).length
+  const pair = network.tests?.pair
+  const entries: [string, string, string][] = [
+    ['Devices that sent', formatInteger(sent), `of ${formatInteger(devices.length)}`],
+    ['Samples', formatCount(samples), formatBytes(bytes)],
+    [
+      'Network, pair z',
+      pair?.status === 'ok' ? formatFixed(pair.z, 2) : '–',
+      pair?.status === 'ok' ? `P ${formatP(pair.p)}` : 'too few seconds',
+    ],
+    ['Chunk tests passed', sharePassed(tests.rows), `${formatCount(tests.p_values)} P-values`],
+    [
+      'Chunks',
+      formatInteger(provenance.chunks.length),
+      provenance.unverified_chunks === 0
+        ? 'all verified'
+        : `${formatInteger(provenance.unverified_chunks)} not verified`,
+    ],
+  ]
+  return html`<dl class="facts">
+    ${entries.map(
+      ([term, value, more]) =>
+        html`<div>
+          <dt>${term}</dt>
+          <dd>${value}<small>${more}</small></dd>
+        </div>`,
+    )}
+  </dl>`
+}
+
+function sharePassed(rows: ReportData['tests']['rows']): string {
+  const [passed, tested] = rows.reduce(
+    ([p, t], { proportion }) => [p + (proportion?.passed ?? 0), t + (proportion?.tested ?? 0)],
+    [0, 0],
+  )
+  return tested === 0 ? '–' : `${formatFixed((100 * passed) / tested, 2)} %`
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 1000
+    ? `${bytes} B`
+    : bytes < 1e6
+      ? `${formatFixed(bytes / 1e3, 1)} kB`
+      : bytes < 1e9
+        ? `${formatFixed(bytes / 1e6, 1)} MB`
+        : `${formatFixed(bytes / 1e9, 2)} GB`
+}
+
+function findingsSection(findings: readonly Finding[]): Html {
+  const left = findings.length - MOST_FINDINGS
+  return html`<section id="findings" aria-labelledby="findings-heading">
+    <h2 id="findings-heading">What stands out</h2>
+    <p>
+      Statistics that are rarer than ${FLAG_ALPHA} after correction by Holm for all tests of their kind (network,
+      devices, chunk tests, pairs): of ideal devices one report in 250 would name any. Silent devices and alarms of
+      single chunks are named as well.
+    </p>
+    <ul class="findings">
+      ${findings
+        .slice(0, MOST_FINDINGS)
+        .map(
+          ({ subject, finding, device_id: id, p_holm: p }) =>
+            html`<li>
+              ${id === undefined ? nameHtml(subject) : html`<a href="#device-${id}">${nameHtml(subject)}</a>`}:
+              ${finding}${p !== null && html` <span class="unit">P ${formatP(p)} by Holm</span>`}
+            </li>`,
+        )}
+    </ul>
+    ${left > 0 && html`<p>And ${formatInteger(left)} more.</p>`}
+  </section> `
+}

@@ -1,0 +1,87 @@
+/** Pieces that the report's sections share. */
+import { csvUrl, type CsvValue, toCsv } from './csv.ts'
+import { formatCount } from './format.ts'
+import { type Html, html, type HtmlValue } from './html.ts'
+
+export interface Section {
+  readonly id: string
+  readonly title: string
+  readonly body: Html
+}
+
+/** A download of the numbers behind something; `what` completes "Download …". */
+export function csvLink(
+  file: string,
+  what: string,
+  header: readonly string[],
+  rows: readonly (readonly CsvValue[])[],
+): Html {
+  const csv = toCsv(header, rows)
+  return html`<a class="download" download="${file}.csv" href="${csvUrl(csv)}"
+    >Download ${what} <span class="unit">(CSV, ${formatBytes(csv.length)})</span></a
+  >`
+}
+
+/** The same, of records whose names are the header. */
+export function recordsLink(file: string, what: string, records: readonly Readonly<Record<string, CsvValue>>[]): Html {
+  return csvLink(file, what, Object.keys(records[0] ?? {}), records.map(Object.values))
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 1000 ? `${bytes} B` : `${formatCount(Math.round(bytes / 1000))} kB`
+}
+
+/** A figure drawn for wide and narrow screens, what it says, and its numbers. */
+export function figure(drawn: { wide: Html; narrow?: Html }, caption: Html, download: Html): Html {
+  const drawings = drawn.narrow
+    ? html`<div class="wide">${drawn.wide}</div>
+        <div class="narrow">${drawn.narrow}</div>`
+    : drawn.wide
+  return html`<figure>
+    ${drawings}
+    <figcaption>${caption} ${download}</figcaption>
+  </figure>`
+}
+
+export interface Column {
+  readonly head: HtmlValue
+  /** Numbers stand to the right. */
+  readonly numeric?: boolean
+}
+
+/** A table that scrolls by itself where it is too wide. The first cell of a row is its heading. */
+export function table(
+  id: string,
+  caption: HtmlValue,
+  columns: readonly Column[],
+  rows: readonly (readonly HtmlValue[])[],
+): Html {
+  const side = (i: number) => (columns[i].numeric ? html` class="number"` : null)
+  const head = columns.map(({ head: title }, i) => html`<th scope="col" ${side(i)}>${title}</th>`)
+  const body = rows.map(
+    (row) =>
+      html`<tr>
+        ${row.map((value, i) => (i === 0 ? html`<th scope="row" ${side(i)}>${value}</th>` : html`<td${side(i)}>${value}</td>`))}
+      </tr> `,
+  )
+  return html`<div class="scroll" role="region" aria-labelledby="${id}" tabindex="0">
+    <table>
+      <caption id="${id}">
+        ${caption}
+      </caption>
+      <thead>
+        <tr>
+          ${head}
+        </tr>
+      </thead>
+      <tbody>
+        ${body}
+      </tbody>
+    </table>
+  </div>`
+}
+
+/** A mark that is more than a colour, with what it means. */
+export function flag(meaning: string): Html {
+  return html`<span class="flag" role="img" aria-label="${meaning}" title="${meaning}">▲</span>`
+}

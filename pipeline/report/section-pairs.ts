@@ -1,0 +1,165 @@
+import { drawHeatMap, drawLags, HEAT_EDGES, MARKED_Q } from './figure-pairs.ts'
+import { formatFixed, formatInteger, formatP, formatTime } from './format.ts'
+import { type Html, html, nameHtml } from './html.ts'
+import { csvLink, figure, flag, recordsLink, type Section, table } from './parts.ts'
+import type { PairsPart, ReportData } from './report-data.ts'
+import { deviceName } from './verdict.ts'
+
+/** Cells of more devices are too small to see. */
+const MOST_DEVICES = 64
+const MOST_ROWS = 15
+const MOST_DOWNLOADED = 5000
+
+export function pairsSection(report: ReportData): Section {
+  return { id: 'pairs', title: 'Pairs', body: pairsBody(report) }
+}
+
+type Names = ReadonlyMap<string, string>
+
+function pairsBody({ pairs, devices }: ReportData): Html {
+  const names = new Map(devices.map((device) => [device.id, deviceName(device)]))
+  if (pairs.tested === 0) return html`<p>No two devices have 30 seconds in common, so no pair can be tested.</p>`
+  const byP = pairs.rows.toSorted((a, b) => (a.p ?? 1) - (b.p ?? 1))
+  const isWindow = pairs.kind === 'window'
+  return html` <p>
+      ${
+        isWindow
+          ? html`${formatInteger(pairs.tested)} pairs, over the seconds that both devices have a trial in.`
+          : html`${formatInteger(pairs.tested)} tests of a pair in an hour. ${pairs.reason} Shown are single hours of
+            those pairs that have rows: where there are many devices, those that pass a screen or are watched.`
+      }
+      r is Pearson’s correlation of their scores; under the null t = r √(T − 2) / √(1 − r²) has Student’s distribution.
+      A q-value is P corrected for the number of pairs (Benjamini and Hochberg): of the pairs at q ≤ ${MARKED_Q} one in
+      twenty is expected to be chance. What all devices share shows in the network long before it shows in any pair.
+    </p>
+    ${
+      isWindow &&
+      heatMap(
+        pairs,
+        devices.filter(({ seconds_covered: covered }) => covered > 0),
+        names,
+      )
+    }
+    ${table(
+      'pair-table',
+      html`The ${isWindow ? 'pairs' : 'pairs and hours'} with the smallest P. The product z does not take the devices’
+      biases out: two biased devices show in it.`,
+      [
+        { head: 'Pair' },
+        ...(isWindow ? [] : [{ head: 'Hour' }]),
+        { head: 'Seconds', numeric: true },
+        { head: 'r', numeric: true },
+        { head: 'P', numeric: true },
+        { head: 'q', numeric: true },
+        { head: 'Product z', numeric: true },
+        { head: 'its q', numeric: true },
+        ...(isWindow ? [] : [{ head: 'Best lag, s', numeric: true }]),
+      ],
+      byP
+        .slice(0, MOST_ROWS)
+        .map((pair) => [
+          pairName(pair, names),
+          ...(isWindow ? [] : [formatTime(pair.hour ?? null).slice(0, 16)]),
+          formatInteger(pair.seconds),
+          formatFixed(pair.r, 4),
+          formatP(pair.p),
+          html`<span class="nowrap"
+            >${pair.q !== null && pair.q <= MARKED_Q && flag(`q ≤ ${MARKED_Q}`)} ${formatP(pair.q)}</span
+          >`,
+          formatFixed(pair.product_z, 2),
+          formatP(pair.product_q),
+          ...(isWindow ? [] : [formatFixed(pair.best_lag ?? null, 0)]),
+        ]),
+    )}
+    <p>${download(byP)}</p>
+    ${pairs.lags.length > 0 && lagView(pairs, names)}`
+}
+
+function pairName({ a, b }: { a: string; b: string }, names: Names): Html {
+  return html`<span class="name">${nameHtml(names.get(a) ?? a)} × ${nameHtml(names.get(b) ?? b)}</span>`
+}
+
+function download(rows: PairsPart['rows']): Html {
+  const listed = rows.slice(0, MOST_DOWNLOADED)
+  const what =
+    listed.length < rows.length ? `the ${formatInteger(listed.length)} pairs with the smallest P` : 'all of them'
+  return recordsLink(
+    'pairs',
+    what,
+    listed.map((pair) => ({
+      device_a_id: pair.a,
+      device_b_id: pair.b,
+      hour: pair.hour ?? null,
+      seconds: pair.seconds,
+      r: pair.r,
+      p: pair.p,
+      q: pair.q,
+      product_z: pair.product_z,
+      product_q: pair.product_q,
+      best_lag: pair.best_lag ?? null,
+    })),
+  )
+}
+
+function heatMap(pairs: PairsPart, devices: ReportData['devices'], names: Names): Html {
+  if (devices.length > MOST_DEVICES) {
+    return html`<p>
+      A heat map of ${formatInteger(devices.length)} devices would be too fine to see: the table has the strongest
+      pairs.
+    </p>`
+  }
+  const shown = devices.map(({ id }) => ({ id, name: names.get(id) ?? id }))
+  const classes = [
+    `below −${-HEAT_EDGES[0]}`,
+    '',
+    '',
+    '',
+    `within ±${HEAT_EDGES[4]}`,
+    '',
+    '',
+    '',
+    `above ${HEAT_EDGES.at(-1)}`,
+  ]
+  const swatches = classes.map(
+    (label, i) => html`<li class="heat-${i}">${label !== '' && html`<span>${label}</span>`}</li>`,
+  )
+  return figure(
+    { wide: drawHeatMap(pairs.rows, shown, 880), narrow: drawHeatMap(pairs.rows, shown, 344) },
+    html`<strong>Heat map.</strong> Correlation of each pair in standard errors, r √T: blue moves against, orange moves
+      with each other. × marks q ≤ ${MARKED_Q}. Under the null one cell in twenty is beyond ±2, one in 16,000 beyond ±4.
+      <ul class="scale" aria-label="Colours, in standard errors">
+        ${swatches}
+      </ul>`,
+    html``,
+  )
+}
+
+function lagView(pairs: PairsPart, names: Names): Html {
+  return html`<h3>Lags</h3>
+    <p>
+      For the pairs with the smallest P: z of one device’s score against the other’s L seconds later. Under the null
+      each bar is standard normal, and all are within the dashed lines with probability .95. These pairs were chosen by
+      their bar at 0, so that one is long; a long bar beside it means that a clock is wrong by so much, or that one
+      device follows the other.
+    </p>
+    <div class="lags">
+      ${pairs.lags.map(
+        (profile, i) =>
+          html`<figure>
+            ${drawLags(profile, i)}
+            <figcaption>
+              ${pairName(profile, names)}<br />best lag ${formatFixed(profile.best_lag, 0)} s, P
+              ${formatP(profile.p_sidak)} for all lags, q ${formatP(profile.q)}
+            </figcaption>
+          </figure>`,
+      )}
+    </div>
+    <p>
+      ${csvLink(
+        'lags',
+        'all lags',
+        ['device_a_id', 'device_b_id', 'lag_seconds', 'z'],
+        pairs.lags.flatMap(({ a, b, lags, z }) => lags.map((lag, i) => [a, b, lag, z[i]])),
+      )}
+    </p>`
+}
