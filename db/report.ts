@@ -230,3 +230,13 @@ export async function countPairHours(
   )
   return rows[0]
 }
+
+/** The object key of a report that was written of that day and set of chunks; null if none was. */
+export async function findReport(db: Queryable, from: string, chunkSetHash: string): Promise<string | null> {
+  const { rows } = await db.query<{ key: string }>(
+    `select details ->> 'key' as key from public.maintenance_log
+     where operation_type = 'report' and details ->> 'from' = $1 and details ->> 'chunk_set_hash' = $2 limit 1`,
+    [from, chunkSetHash],
+  )
+  return rows[0]?.key ?? null
+}

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   tick: async () => (await import('./commands/tick.ts')).tickCommand,
   work: async () => (await import('./commands/work.ts')).workCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
+  report: async () => (await import('./commands/report.ts')).reportCommand,
   backfill: async () => (await import('./commands/backfill.ts')).backfillCommand,
   storage: async () => (await import('./commands/storage.ts')).storageCommand,
   analyze: async () => (await import('./commands/analyze.ts')).analyzeCommand,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,8 +7,12 @@ import { inTransaction } from '../db/pool.ts'
 import { sendJob } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
 import { packOnce } from '../jobs/pack.ts'
+import { collectReport } from '../jobs/report-data.ts'
+import { renderReport } from '../jobs/report.ts'
+import { HOUR } from '../jobs/test-chunk.ts'
 import { runTick } from '../jobs/tick.ts'
 import { runWorker } from '../jobs/work.ts'
+import type { ReportData } from '../pipeline/report/report-data.ts'
 import { testNames } from '../pipeline/tests/registry.ts'
 import { openContext } from './context.ts'
 import { libraryVersion } from './version.ts'
@@ -24,6 +28,8 @@ const ARCHIVE_DAYS = 40
 export interface DemoReport {
   readonly samples: number
   readonly bytes: number
+  /** The page of `coherence report`, of the hours in which the devices were live. */
+  readonly report: string
   readonly chunks: { path: string; sha256: string; rows: number }[]
   readonly devices: DeviceFinding[]
   readonly findings: Findings['findings']
@@ -86,10 +92,13 @@ export async function runDemo(options: {
       finish.end('done')
 
       const findings = await readFindings(context, devices, from, to)
+      const report = join(storageDirectory, 'report.html')
+      await writeFile(report, await renderReport(await reportOf(context, from, to, signal)))
       const root = join(storageDirectory, context.store.bucket)
       return {
         samples: live.samples + archive.samples,
         bytes: live.bytes + archive.bytes,
+        report: relative(process.cwd(), report),
         chunks: findings.chunks.map(({ objectKey, ...chunk }) => ({
           path: relative(process.cwd(), join(root, objectKey)),
           ...chunk,
@@ -112,6 +121,15 @@ export async function runDemo(options: {
   } finally {
     await stack.stop()
   }
+}
+
+async function reportOf(context: JobContext, from: Date, to: Date, signal: AbortSignal): Promise<ReportData> {
+  const window = {
+    from: Math.floor(from.getTime() / 1000 / HOUR) * HOUR,
+    to: Math.ceil(to.getTime() / 1000 / HOUR) * HOUR,
+    deviceIds: null,
+  }
+  return await collectReport(context, window, { now: new Date(), signal })
 }
 
 async function sampleAndWork(

@@ -16,4 +16,8 @@ export const HANDLERS: { [Q in QueueName]: () => Promise<JobHandler<Q>> } = {
   prune: async () => (await import('./prune.ts')).runPrune,
   maintain: async () => (await import('./maintain.ts')).runMaintain,
   sweep: async () => (await import('./sweep.ts')).runSweep,
+  report: async () => {
+    const { runReport } = await import('./report.ts')
+    return (context, job) => runReport(context, job)
+  },
 }

@@ -17,6 +17,7 @@ export interface JobData {
   prune: Record<string, never>
   maintain: Record<string, never>
   sweep: Record<string, never>
+  report: Record<string, never>
 }
 
 export type QueueName = keyof JobData
@@ -57,6 +58,8 @@ export const QUEUES: Record<QueueName, { options: Omit<Queue, 'name'>; batch: nu
   prune: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
   maintain: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
   sweep: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
+  // Once a day in effect: it looks every hour whether the day before is complete, or has changed since.
+  report: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
 }
 
 export const QUEUE_NAMES = Object.keys(QUEUES) as QueueName[]

@@ -28,7 +28,7 @@ import { networkPart } from './report-network.ts'
 import { readWindowSeries, type WindowSeries } from './report-series.ts'
 import { HOUR } from './test-chunk.ts'
 
-const DAY = 24 * HOUR
+export const DAY = 24 * HOUR
 const MOST_PAIR_HOURS = 200
 
 type Asked = Pick<JobContext, 'pool' | 'settings'>

@@ -73,6 +73,8 @@ function describe(report: DemoReport): string {
           '        their chunk stays.',
         ]),
     '',
+    `Report, for a browser: ${report.report}`,
+    '',
     'Open a chunk (FILE is one of the above):',
     '  python   pyarrow.ipc.open_file(FILE).read_all()',
     '  node     tableFromIPC(readFileSync(FILE))        // apache-arrow',

@@ -15,6 +15,7 @@ const MOST_SCORE = 6
 const WIDEST = 3.5
 const NAMED_FROM = 3.5
 const MOST_NAMED = 8
+const LABEL_HEIGHT = 14
 
 /** P-values in bins, beside what uniform ones would give: their expectation and the 99 % range of a bin's count. */
 export function drawHistogram({ histogram, p_values: total }: TestsPart): Html {
@@ -90,7 +91,10 @@ export function drawQuantiles({ qq, p_values: total }: TestsPart): Html {
           ],
           { stroke: 'var(--muted)' },
         ),
-        dot(points, { x: 'expected', y: 'observed', r: 2.2, fill: 'var(--accent)' }),
+        dot(
+          points.filter(({ observed }) => observed <= top),
+          { x: 'expected', y: 'observed', r: 2.2, fill: 'var(--accent)' },
+        ),
         ...(beyond > 0
           ? [text([`${beyond} beyond the edge ↑`], { frameAnchor: 'top-right', fill: 'var(--notice)', dx: -2, dy: 2 })]
           : []),
@@ -140,19 +144,21 @@ export function drawScores(id: string, title: string, scores: readonly DeviceSco
       fillOpacity: 0.75,
     }),
     dot(named, { x: 'expected', y: 'shown', r: 4, fill: 'var(--notice)', symbol: 'diamond' }),
-    ...(['start', 'end'] as const).map((textAnchor) =>
-      text(
-        named.filter(({ expected }) => expected > 0 === (textAnchor === 'end')),
-        {
-          x: 'expected',
-          y: 'shown',
-          text: (point: DeviceScore) => `${shortName(point.name)} ${formatFixed(point.z, 1)}`,
-          textAnchor,
-          dy: -9,
-          fill: 'var(--notice)',
-        },
-      ),
-    ),
+    ...named.map((point, i) => {
+      const isHigh = point.z > 0
+      const before = named.slice(0, i).filter(({ z }) => z > 0 === isHigh).length
+      return text([point], {
+        x: 'expected',
+        y: 'shown',
+        text: () => `${shortName(point.name)} ${formatFixed(point.z, 1)}`,
+        textAnchor: point.expected > 0 ? 'end' : 'start',
+        dx: point.expected > 0 ? -8 : 8,
+        dy: (isHigh ? 1 : -1) * LABEL_HEIGHT * before,
+        fill: 'var(--notice)',
+        stroke: 'var(--paper)',
+        strokeWidth: 4,
+      })
+    }),
     axisX({
       label: 'z expected of as many ideal devices',
       labelAnchor: 'center',

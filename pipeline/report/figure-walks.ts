@@ -20,7 +20,8 @@ export function drawWalk(
   frame: { from: string; to: string; width: number; height: number },
 ): Html {
   const domain = shownTimes(network, frame)
-  const start = { at: domain[0], value: 0 }
+  const first = network.trace[0] ? Date.parse(network.trace[0].end) - 1000 * (network.bucket_seconds ?? 0) : 0
+  const start = { at: new Date(Math.max(first, domain[0].getTime())), value: 0 }
   const walk = [start, ...network.trace.map((point) => ({ at: new Date(point.end), value: point[kind] }))]
   const control = (network.control.trace ?? []).map((point) => ({ at: new Date(point.end), value: point[kind] }))
   const envelope = [

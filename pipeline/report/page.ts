@@ -9,8 +9,9 @@ import { provenanceSection } from './section-provenance.ts'
 import { testsSection } from './section-tests.ts'
 import { STYLE } from './style.ts'
 
-/** Findings that are listed; the rest are counted. */
-const MOST_FINDINGS = 12
+/** Subjects that are listed, and findings of each; the rest are counted. */
+const MOST_SUBJECTS = 12
+const MOST_FINDINGS = 4
 
 /**
  * The report as one HTML document that needs no script, no network and no other file. `sha256` is that of a text, in base64: the
@@ -41,7 +42,7 @@ ${
           <h1>${title}</h1>
           ${themeChoice}
         </div>
-        <p class="verdict">${verdict(report)}</p>
+        <p class="verdict">${report.verdict}</p>
         <p class="window">
           ${formatTime(report.from)} to ${formatTime(report.to)},
           UTC${report.device_ids !== null && html`, ${formatInteger(report.device_ids.length)} chosen devices`}. Made
@@ -89,11 +90,6 @@ const themeChoice = html`<fieldset class="theme">
       >`,
   )}
 </fieldset>`
-
-/** Names keep their direction, and are cut where they are very long. */
-function verdict({ verdict: text }: ReportData): Html {
-  return html`${text.length > 240 ? `${text.slice(0, 239).trimEnd()}…` : text}`
-}
 
 function facts({ network, devices, samples, bytes, tests, provenance }: ReportData): Html {
   const sent = devices.filter((device) => device.samples > 0).length
@@ -145,25 +141,33 @@ function formatBytes(bytes: number): string {
 }
 
 function findingsSection(findings: readonly Finding[]): Html {
-  const left = findings.length - MOST_FINDINGS
+  const subjects = [...Map.groupBy(findings, ({ subject }) => subject).values()]
+  const left = subjects.length - MOST_SUBJECTS
   return html`<section id="findings" aria-labelledby="findings-heading">
     <h2 id="findings-heading">What stands out</h2>
     <p>
       Statistics that are rarer than ${FLAG_ALPHA} after correction by Holm for all tests of their kind (network,
-      devices, chunk tests, pairs): of ideal devices one report in 250 would name any. Silent devices and alarms of
-      single chunks are named as well.
+      devices, chunk tests, pairs): of ideal devices one report in 250 would name any. P is Holm’s. Silent devices and
+      alarms of single chunks are named as well.
     </p>
     <ul class="findings">
-      ${findings
-        .slice(0, MOST_FINDINGS)
-        .map(
-          ({ subject, finding, device_id: id, p_holm: p }) =>
-            html`<li>
-              ${id === undefined ? nameHtml(subject) : html`<a href="#device-${id}">${nameHtml(subject)}</a>`}:
-              ${finding}${p !== null && html` <span class="unit">P ${formatP(p)} by Holm</span>`}
-            </li>`,
-        )}
+      ${subjects.slice(0, MOST_SUBJECTS).map(subjectItem)}
     </ul>
     ${left > 0 && html`<p>And ${formatInteger(left)} more.</p>`}
   </section> `
+}
+
+function subjectItem(findings: readonly Finding[]): Html {
+  const [{ subject, device_id: id }] = findings
+  const shown = findings
+    .slice(0, MOST_FINDINGS)
+    .map(
+      ({ finding, p_holm: p }, i) =>
+        html`${i > 0 && '; '}${finding}${p !== null && html` <span class="unit nowrap">(P ${formatP(p)})</span>`}`,
+    )
+  const left = findings.length - MOST_FINDINGS
+  return html`<li>
+    ${id === undefined ? nameHtml(subject) : html`<a href="#device-${id}">${nameHtml(subject)}</a>`}:
+    ${shown}${left > 0 && `; and ${formatInteger(left)} more`}.
+  </li>`
 }

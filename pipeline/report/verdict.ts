@@ -1,8 +1,11 @@
 import { holm } from '../multiple-testing.ts'
 import type { NetworkTests } from '../network.ts'
-import { formatCount, formatFixed, formatP } from './format.ts'
+import { cutText, formatCount, formatFixed } from './format.ts'
 import { type DevicePart, type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
 
+/** Subjects that the verdict names, and how much of each. */
+const MOST_NAMED = 3
+const LONGEST_SUBJECT = 48
 /** More silent devices than this are one finding. */
 const MOST_SILENT_NAMED = 3
 
@@ -89,7 +92,7 @@ function pairClaims({ pairs, devices }: Judged): Claim[] {
   const nameOf = new Map(devices.map((device) => [device.id, deviceName(device)]))
   return pairs.rows.flatMap(({ a, b, p, r, seconds }) => {
     if (p === null) return []
-    const subject = `${nameOf.get(a) ?? a} and ${nameOf.get(b) ?? b}`
+    const subject = `${nameOf.get(a) ?? a} × ${nameOf.get(b) ?? b}`
     return [{ subject, finding: `move together, r = ${formatFixed(r, 3)} over ${formatCount(seconds)} s`, p }]
   })
 }
@@ -118,8 +121,10 @@ export function verdictOf(devices: readonly DevicePart[], samples: number, findi
   if (samples === 0)
     return `No samples came from ${formatCount(devices.length)} ${devices.length === 1 ? 'device' : 'devices'}.`
   if (findings.length === 0) return `${what}: nothing stands out.`
-  const first = findings[0]
-  const others = findings.length - 1
-  const p = first.p_holm === null ? '' : ` (P = ${formatP(first.p_holm)})`
-  return `${what}. What stands out: ${first.subject}: ${first.finding}${p}${others === 0 ? '' : `, and ${formatCount(others)} more`}.`
+  const subjects = [...new Set(findings.map(({ subject }) => cutText(subject, LONGEST_SUBJECT)))]
+  const named = subjects.slice(0, MOST_NAMED)
+  const left = subjects.length - named.length
+  const list = [...named, ...(left > 0 ? [`${formatCount(left)} more`] : [])]
+  const verb = subjects.length === 1 && !/^\d/.test(subjects[0]) ? 'stands' : 'stand'
+  return `${what}: ${list.slice(0, -1).join(', ')}${list.length > 1 ? ' and ' : ''}${list.at(-1)} ${verb} out.`
 }

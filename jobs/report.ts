@@ -1,0 +1,63 @@
+import { hash } from 'node:crypto'
+import { logMaintenance } from '../db/prune.ts'
+import { findReport, type ReportWindow } from '../db/report.ts'
+import type { ReportData } from '../pipeline/report/report-data.ts'
+import { sha256Hex } from '../storage/object-store.ts'
+import type { ActiveJob, JobContext } from './context.ts'
+import { collectReport, DAY } from './report-data.ts'
+import { HOUR } from './test-chunk.ts'
+
+/** The report of a day waits so long after its end for what comes late. */
+const GRACE_SECONDS = HOUR
+/** The longest that S3 signs a link for. */
+const LINK_SECONDS = 7 * 86_400
+
+/** The page of a report. Drawing is loaded when it is needed: most workers never draw. */
+export async function renderReport(report: ReportData): Promise<string> {
+  const { reportPage } = await import('../pipeline/report/page.ts')
+  return reportPage(report, (text) => hash('sha256', text, 'base64'))
+}
+
+/**
+ * Writes yesterday's report (UTC) to the store, once for each set of chunks that it is made of: late chunks make another. Where it is,
+ * and a link to it, are in maintenance_log, which admins alone may read: a report shows everybody's devices. Done twice it writes
+ * two files at worst, and changes neither.
+ */
+export async function runReport(context: JobContext, job: Pick<ActiveJob<'report'>, 'signal'>, now = new Date()) {
+  const { pool, store } = context
+  const started = performance.now()
+  const to = Math.floor((now.getTime() / 1000 - GRACE_SECONDS) / DAY) * DAY
+  const window: ReportWindow = { from: to - DAY, to, deviceIds: null }
+  const report = await collectReport(context, window, { now, signal: job.signal })
+  const { chunk_set_hash: chunkSetHash, unverified_chunks: unverified } = report.provenance
+  if (report.samples === 0) return { output: { skipped: 'no data' } }
+  if (unverified > 0) return { output: { skipped: `${unverified} chunks are not verified yet` } }
+  const known = await findReport(pool, report.from, chunkSetHash)
+  if (known !== null) return { output: { skipped: 'written already', key: known } }
+  const bytes = Buffer.from(await renderReport(report))
+  const sha256 = sha256Hex(bytes)
+  const day = report.from.slice(0, 10)
+  const key = `reports/${day.replaceAll('-', '/')}-${sha256.slice(0, 16)}.html`
+  await store.put(key, bytes, { sha256, signal: job.signal })
+  await context.checkpoint('report: put')
+  const url = await store.signedUrl(key, { seconds: LINK_SECONDS, fileName: `coherence-${day}.html` })
+  const place = { backend: store.backend, bucket: store.bucket, key, sha256, bytes: bytes.length }
+  const link = { url, url_expires_at: new Date(now.getTime() + LINK_SECONDS * 1000).toISOString() }
+  await logMaintenance(pool, {
+    operation: 'report',
+    table: 'storage.objects',
+    details: {
+      from: report.from,
+      to: report.to,
+      verdict: report.verdict,
+      chunk_set_hash: chunkSetHash,
+      ...place,
+      ...link,
+    },
+    rows: null,
+    bytes: null,
+    durationMs: performance.now() - started,
+  })
+  context.log.info({ key, verdict: report.verdict }, 'report written')
+  return { output: { key, verdict: report.verdict } }
+}
