@@ -1,0 +1,67 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+
+/** Where this machine has Chromium; undefined if it has none. */
+export const CHROMIUM = PLACES.find((path) => existsSync(path))
+export const NO_CHROMIUM = 'There is no Chromium here: apt-get install chromium.'
+
+/** A page as a reader opens it, and what it did that it should not. */
+export interface OpenPage {
+  readonly page: Page
+  /** Console messages and errors of the page. */
+  readonly messages: string[]
+  /** Addresses it asked for, other than itself and what is in it. */
+  readonly requests: string[]
+  readonly close: () => Promise<void>
+}
+
+/** A real browser that opens documents from files. */
+export interface TestBrowser {
+  readonly open: (html: string, options: BrowserContextOptions) => Promise<OpenPage>
+  readonly close: () => Promise<void>
+}
+
+export async function openBrowser(): Promise<TestBrowser> {
+  const directory = mkdtempSync(join(tmpdir(), 'coherence-page-'))
+  // The sandbox refuses to work for root.
+  const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+  let pages = 0
+  return {
+    async open(html, options) {
+      const file = join(directory, `${++pages}.html`)
+      writeFileSync(file, html)
+      const url = pathToFileURL(file).href
+      const context = await browser.newContext(options)
+      const page = await context.newPage()
+      const messages: string[] = []
+      const requests: string[] = []
+      page.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`))
+      page.on('pageerror', (error) => messages.push(`error: ${error.message}`))
+      page.on('request', (request) => {
+        if (request.url() !== url && !request.url().startsWith('data:')) requests.push(request.url())
+      })
+      await page.goto(url)
+      return { page, messages, requests, close: () => context.close() }
+    },
+    async close() {
+      await browser.close()
+      rmSync(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** What axe-core finds wrong, a line each. */
+export async function findAxeViolations(page: Page): Promise<string[]> {
+  const { source } = createRequire(import.meta.url)('axe-core') as { source: string }
+  await page.evaluate(source)
+  return await page.evaluate<string[]>(
+    `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+       nodes.map((node) => id + ': ' + node.html.slice(0, 200) + ' ' + node.failureSummary)))`,
+  )
+}

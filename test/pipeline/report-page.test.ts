@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { reportPage } from '../../pipeline/report/page.ts'
+import type { ReportData } from '../../pipeline/report/report-data.ts'
+import { HOSTILE_NAMES, makeReport } from '../fixtures/report-data.ts'
+import { CHROMIUM, findAxeViolations, NO_CHROMIUM, openBrowser, type TestBrowser } from '../harness/browser.ts'
+
+const draw = (report: ReportData) => reportPage(report, (text) => createHash('sha256').update(text).digest('base64'))
+const MB = 1e6
+
+const REPORTS: Record<string, ReportData> = {
+  'no devices': makeReport({ devices: 0 }),
+  '1 device': makeReport({ devices: 1 }),
+  '60 devices': makeReport({ devices: 60 }),
+  '12 devices, some odd, with hostile names': makeReport({ devices: 12, names: HOSTILE_NAMES, odd: true }),
+  '1,000 devices': makeReport({ devices: 1000, odd: true }),
+}
+const VIEWS = (['light', 'dark'] as const).flatMap((colorScheme) =>
+  [360, 1280].map((width) => ({ colorScheme, viewport: { width, height: 800 } })),
+)
+
+describe('the page', () => {
+  it.each(Object.entries(REPORTS))('of %s is one file of at most 5 MB that names no other', (_name, report) => {
+    const page = draw(report)
+    expect(Buffer.byteLength(page)).toBeLessThan(5 * MB)
+    expect(page).not.toMatch(
+      /<script|<iframe|<object|<embed|<link(?! rel="icon" href="data:,")|@import|url\(| style=| on\w+="/,
+    )
+    const targets = [...page.matchAll(/(?:href|src)="([^"]*)"/g)].map((match) => match[1])
+    expect(targets.filter((target) => !/^(#[\w-]+|data:(text\/csv;charset=utf-8)?,.*)$/.test(target))).toEqual([])
+  })
+
+  it('is the same for the same numbers', () => {
+    expect(draw(makeReport({ devices: 12, odd: true }))).toBe(draw(makeReport({ devices: 12, odd: true })))
+  })
+
+  it('says in one line what stands out, or that nothing does', () => {
+    expect(REPORTS['no devices'].verdict).toBe('There are no devices yet.')
+    expect(REPORTS['60 devices'].verdict).toBe('60 devices, 864 k samples: nothing stands out.')
+    expect(makeReport({ devices: 12, odd: true }).verdict).toBe(
+      '11 devices, 158 k samples: device 0000, device 0010 × device 0011, the network and 1 more stand out.',
+    )
+  })
+
+  it('has each link go somewhere, and no id twice', () => {
+    for (const report of Object.values(REPORTS)) {
+      const page = draw(report)
+      const ids = [...page.matchAll(/ id="([^"]*)"/g)].map((match) => match[1])
+      expect(ids.filter((id, i) => ids.indexOf(id) !== i)).toEqual([])
+      const named = [...page.matchAll(/(?:href="#|aria-labelledby=")([^"]*)"/g)].flatMap((match) => match[1].split(' '))
+      expect(named.filter((id) => !ids.includes(id))).toEqual([])
+    }
+  })
+})
+
+describe.skipIf(CHROMIUM === undefined)('in Chromium, the page', () => {
+  let browser: TestBrowser
+  beforeAll(async () => {
+    browser = await openBrowser()
+  })
+  afterAll(() => browser.close())
+
+  describe.each(Object.entries(REPORTS))('of %s', (_name, report) => {
+    it.each(VIEWS)(
+      'is quiet, accessible and no wider than $viewport.width px, $colorScheme',
+      async (view) => {
+        const { page, messages, requests, close } = await browser.open(draw(report), view)
+        try {
+          const [content, window] = await page.evaluate<[number, number]>(
+            '[document.documentElement.scrollWidth, document.documentElement.clientWidth]',
+          )
+          expect(content).toBeLessThanOrEqual(window)
+          expect(await findAxeViolations(page)).toEqual([])
+          expect({ messages, requests }).toEqual({ messages: [], requests: [] })
+        } finally {
+          await close()
+        }
+      },
+      120_000,
+    )
+  })
+
+  it('shows hostile names as text', async () => {
+    const report = REPORTS['12 devices, some odd, with hostile names']
+    const { page, close } = await browser.open(draw(report), { viewport: { width: 1280, height: 800 } })
+    try {
+      const shown = await page.locator('table th bdi').allTextContents()
+      expect(shown).toEqual(
+        expect.arrayContaining([HOSTILE_NAMES[0], HOSTILE_NAMES[1], HOSTILE_NAMES[2], HOSTILE_NAMES[7]]),
+      )
+      expect(shown).toContain('\ufffd\ufffd\ufffd[31mred')
+      expect(shown).toContain(`${'w'.repeat(59)}…`)
+      // In figures too.
+      expect(await page.locator('svg text').allTextContents()).toContain('<script>window.ha…')
+      expect(await page.evaluate('window.hacked')).toBe(undefined)
+      expect(await page.locator('script, img').count()).toBe(0)
+    } finally {
+      await close()
+    }
+  }, 60_000)
+
+  it('gives the numbers behind a figure as a file', async () => {
+    const report = REPORTS['12 devices, some odd, with hostile names']
+    const { page, close } = await browser.open(draw(report), { viewport: { width: 1280, height: 800 } })
+    const download = async (name: string) => {
+      const [file] = await Promise.all([page.waitForEvent('download'), page.click(`a[download="${name}.csv"]`)])
+      expect(file.suggestedFilename()).toBe(`${name}.csv`)
+      return readFileSync(await file.path(), 'utf8')
+        .trimEnd()
+        .split('\n')
+    }
+    try {
+      const walk = await download('network')
+      const last = report.network.trace.at(-1)!
+      expect(walk).toHaveLength(1 + report.network.trace.length)
+      expect(walk.at(-1)).toMatch(
+        `${last.end},${last.seconds},${last.netvar},${last.netvar_95},${last.pair},${last.pair_95},`,
+      )
+      const devices = await download('devices')
+      expect(devices.find((line) => line.includes('HYPERLINK'))).toContain(`,"'=HYPERLINK(""http://example.test"")",`)
+      expect(await download('pairs')).toHaveLength(1 + report.pairs.rows.length)
+    } finally {
+      await close()
+    }
+  }, 60_000)
+
+  it('takes the colours that the reader chooses, and begins with a link that skips', async () => {
+    const view = { viewport: { width: 1280, height: 800 }, colorScheme: 'light' as const }
+    const { page, close } = await browser.open(draw(REPORTS['1 device']), view)
+    const paper = () => page.evaluate<string>('getComputedStyle(document.body).backgroundColor')
+    try {
+      await page.keyboard.press('Tab')
+      expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the findings')
+      await page.keyboard.press('Enter')
+      expect(await page.evaluate('document.activeElement.id')).toBe('main')
+      const light = await paper()
+      await page.check('#theme-dark')
+      expect(await paper()).not.toBe(light)
+      await page.check('#theme-light')
+      expect(await paper()).toBe(light)
+    } finally {
+      await close()
+    }
+  }, 60_000)
+})
+
+it.runIf(CHROMIUM === undefined)(`cannot be opened in a browser. ${NO_CHROMIUM}`, ({ skip }) => skip(NO_CHROMIUM))
