@@ -113,11 +113,16 @@ export async function collectReport(
         pairs_max_devices: settings.pairsMaxDevices,
         retention_days: settings.retentionDays,
       },
-      chunk_set_hash: sha256OfLines(verified.map(({ id, sha256 }) => `${id} ${sha256}`)),
+      chunk_set_hash: chunkSetHash(verified),
       chunks: verified,
       unverified_chunks: chunks.length - verified.length,
     },
   }
+}
+
+/** As of an event: SHA-256 of the lines `id sha256` of chunks in order of id. */
+export function chunkSetHash(chunks: readonly { id: string; sha256: string }[]): string {
+  return sha256OfLines(chunks.map(({ id, sha256 }) => `${id} ${sha256}`))
 }
 
 /** Every pair from the seconds; where these are too many, the hours of those pairs that have rows. */

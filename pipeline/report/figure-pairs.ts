@@ -32,6 +32,14 @@ export function drawHeatMap(
   const height = Math.round(Math.min(side, 46 * devices.length)) + margin + 12
   const domain = devices.map((_, i) => i)
   const fontSize = Math.min(12, Math.max(7, (side / devices.length) * 0.8))
+  // In ems: wide letters are cut before they leave the margin.
+  const label = {
+    label: null,
+    tickSize: 0,
+    fontSize,
+    lineWidth: (margin - 12) / fontSize,
+    textOverflow: 'ellipsis',
+  } as const
   const strongest = cells.filter(({ marked }) => marked).length
   return drawSvg(
     `heat-${width}`,
@@ -53,12 +61,19 @@ export function drawHeatMap(
         cell(cells, { x: 'column', y: 'row', fill: 'fill' }),
         text(
           cells.filter(({ marked }) => marked),
-          { x: 'column', y: 'row', text: () => '×', fill: 'var(--text)', fontSize: Math.max(9, fontSize) },
+          {
+            x: 'column',
+            y: 'row',
+            text: () => '×',
+            fill: 'var(--text)',
+            stroke: 'var(--paper)',
+            fontSize: Math.max(9, fontSize),
+          },
         ),
         ...(named
           ? [
-              axisX({ tickFormat: nameAt, tickSize: 0, tickRotate: -90, textAnchor: 'end', label: null, fontSize }),
-              axisY({ tickFormat: nameAt, tickSize: 0, label: null, fontSize }),
+              axisX({ ...label, tickFormat: nameAt, tickRotate: -90, textAnchor: 'end' }),
+              axisY({ ...label, tickFormat: nameAt }),
             ]
           : []),
       ],

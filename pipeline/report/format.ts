@@ -53,7 +53,13 @@ export function formatWindow(from: string, to: string): string {
 
 /** For the axis of a figure. */
 export function shortName(name: string): string {
-  return cutText(name, 18)
+  return cutText(cleanText(name), 18)
+}
+
+/** What no HTML document may hold, control characters and half surrogates, as U+FFFD. */
+export function cleanText(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are what it is about
+  return text.toWellFormed().replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]/g, '\ufffd')
 }
 
 /** At most so many characters, the last of them an ellipsis where some are left out. */

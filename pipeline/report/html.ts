@@ -1,4 +1,4 @@
-import { cutText } from './format.ts'
+import { cleanText, cutText } from './format.ts'
 
 /** HTML as values: what is put into a template is escaped unless it is HTML already. */
 export interface Html {
@@ -26,15 +26,9 @@ function toMarkup(value: HtmlValue): string {
 
 const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
 
-/** For text and quoted attributes. What no HTML document may hold, control characters and half surrogates, becomes U+FFFD. */
+/** For text and quoted attributes. */
 export function escapeHtml(text: string): string {
-  return (
-    text
-      .toWellFormed()
-      // oxlint-disable-next-line no-control-regex -- these are what it is about
-      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]/g, '\ufffd')
-      .replaceAll(/[&<>"']/g, (character) => ENTITIES[character])
-  )
+  return cleanText(text).replaceAll(/[&<>"']/g, (character) => ENTITIES[character])
 }
 
 const LONGEST_NAME = 60

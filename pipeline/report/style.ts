@@ -71,7 +71,7 @@ th:last-child, td:last-child { padding-right: 0; }
 thead th { color: var(--muted); font-size: .8125rem; vertical-align: bottom; border-bottom-color: var(--muted); }
 .number { text-align: right; white-space: nowrap; }
 th code { overflow-wrap: normal; white-space: nowrap; }
-.name { display: inline-block; min-width: 7rem; max-width: 16rem; overflow-wrap: anywhere; }
+.name { display: block; min-width: 7rem; max-width: 16rem; overflow-wrap: anywhere; }
 .bins { display: block; fill: var(--accent); }
 dl { margin: 1.5rem 0; font-size: .875rem; }
 main dl div { display: grid; grid-template-columns: 12rem 1fr; gap: 0 1rem; padding: .42rem 0; border-bottom: 1px solid var(--line); }

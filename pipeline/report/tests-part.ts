@@ -92,10 +92,10 @@ function quantiles(pValues: readonly number[]): TestsPart['qq'] {
   }))
 }
 
-/** To a relative 1e-6, by bisection of the logarithm. */
+/** To a relative 1e-10, by bisection of the logarithm. */
 function betaQuantile(p: number, a: number, b: number): number {
   let [low, high] = [Math.log(1e-30), 0]
-  while (high - low > 1e-6) {
+  while (high - low > 1e-10) {
     const middle = (low + high) / 2
     if (incompleteBeta(a, b, Math.exp(middle)) < p) low = middle
     else high = middle

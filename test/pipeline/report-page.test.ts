@@ -54,7 +54,7 @@ describe('the page', () => {
   })
 })
 
-describe.skipIf(CHROMIUM === undefined)('in Chromium, the page', () => {
+describe.skipIf(CHROMIUM === undefined)(`in Chromium, the page${CHROMIUM ? '' : ` (${NO_CHROMIUM})`}`, () => {
   let browser: TestBrowser
   beforeAll(async () => {
     browser = await openBrowser()
@@ -144,5 +144,3 @@ describe.skipIf(CHROMIUM === undefined)('in Chromium, the page', () => {
     }
   }, 60_000)
 })
-
-it.runIf(CHROMIUM === undefined)(`cannot be opened in a browser. ${NO_CHROMIUM}`, ({ skip }) => skip(NO_CHROMIUM))
