@@ -166,13 +166,14 @@ export interface ReportChunk {
   readonly from: string
   readonly to: string
   readonly verified_at: string | null
+  readonly status: string
 }
 
 /** The chunks that overlap the window, those not verified too, in order of id. */
 export async function listReportChunks(db: Queryable, window: ReportWindow): Promise<ReportChunk[]> {
   const { rows } = await db.query<ReportChunk>(
     `select id, sha256, sample_count as rows, byte_count::float8 as bytes, ${iso('min_timestamp')} as from,
-            ${iso('max_timestamp')} as to, ${iso('verified_at')} as verified_at
+            ${iso('max_timestamp')} as to, ${iso('verified_at')} as verified_at, status::text
      from public.storj_chunks
      where min_timestamp < to_timestamp($2) and max_timestamp >= to_timestamp($1)
        and ($3::uuid[] is null or device_ids && $3::text[])

@@ -77,7 +77,7 @@ export async function collectReport(
     return devicePart(device, hoursOf.get(device.id) ?? [], found, window.to - window.from)
   })
   const chunks = await listReportChunks(pool, window)
-  const verified = chunks.flatMap(({ verified_at: at, ...chunk }) =>
+  const verified = chunks.flatMap(({ verified_at: at, status: _status, ...chunk }) =>
     at === null ? [] : [{ ...chunk, verified_at: at }],
   )
   const samples = devices.reduce((sum, device) => sum + device.samples, 0)

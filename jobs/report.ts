@@ -32,9 +32,14 @@ export async function runReport(context: JobContext, job: Pick<ActiveJob<'report
   // Before anything that takes long: most hours find the day as it was.
   const chunks = await listReportChunks(pool, window)
   if (chunks.length === 0) return { output: { skipped: 'no data' } }
-  const unverified = chunks.filter(({ verified_at: at }) => at === null).length
-  if (unverified > 0) return { output: { skipped: `chunks not verified yet: ${unverified}` } }
-  const known = await findReport(pool, isoTime(window.from), chunkSetHash(chunks))
+  // Those that failed wait for a person; the report says that they are missing.
+  const waiting = chunks.filter(({ verified_at: at, status }) => at === null && status !== 'failed').length
+  if (waiting > 0) return { output: { skipped: `chunks not verified yet: ${waiting}` } }
+  const known = await findReport(
+    pool,
+    isoTime(window.from),
+    chunkSetHash(chunks.filter(({ verified_at: at }) => at !== null)),
+  )
   if (known !== null) return { output: { skipped: 'written already', key: known } }
   const report = await collectReport(context, window, { now, signal: job.signal })
   const bytes = Buffer.from(await renderReport(report))

@@ -37,7 +37,7 @@ function provenanceBody({ provenance, from, to, made_at: madeAt, device_ids: dev
       read back and proved. The hash of the chunk set is the SHA-256 of the lines <code>id sha256</code> of the
       ${formatInteger(chunks.length)} verified chunks that overlap the window, in order of id: two reports with the same
       hash, parameters and versions have the same
-      numbers.${provenance.unverified_chunks > 0 && html` <strong>${formatInteger(provenance.unverified_chunks)} more ${provenance.unverified_chunks === 1 ? 'chunk is' : 'chunks are'} not verified yet; the numbers will change.</strong>`}
+      statistics.${provenance.unverified_chunks > 0 && html` <strong>${formatInteger(provenance.unverified_chunks)} more ${provenance.unverified_chunks === 1 ? 'chunk is' : 'chunks are'} not verified yet; the numbers will change.</strong>`}
     </p>
     <dl>
       ${entries.map(

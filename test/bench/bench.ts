@@ -6,6 +6,7 @@ import { benchInserts } from './inserts.ts'
 import { benchLife } from './life.ts'
 import { benchIdle } from './idle.ts'
 import { benchPack } from './pack.ts'
+import { benchReport } from './report.ts'
 import { benchScale } from './scale.ts'
 import { benchStores } from './stores.ts'
 import { benchWork } from './work.ts'
@@ -20,9 +21,10 @@ const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = {
   coherence: benchCoherence,
   scale: benchScale,
   idle: benchIdle,
+  report: benchReport,
 }
 /** These take many minutes, and run when they are named. */
-const LONG = ['scale', 'idle']
+const LONG = ['scale', 'idle', 'report']
 
 const HELP = `npm run bench -- [group …] [--quick] [--json]
 
@@ -39,6 +41,8 @@ Median, lowest and highest of several rounds. Compare ratios, whose two sides ar
   scale     a backlog and 1, 2, 4, 8 workers; a worker's memory over 10 million rows; a million analyses that wait. Only when named:
             half an hour, and 15 GB of disk
   idle      queries, WAL and connections of a system with nothing to do. Only when named: 20 minutes, of waiting
+  report    the report of a day of 60 devices, from rollups; its network must equal coherence network on the same
+            trials. Only when named: 2 minutes
 
   --quick   fewer rounds and less data
   --json    a list of {name, figure, unit, goal, goal_met, ratio_to, spread} on stdout

@@ -297,13 +297,16 @@ describe('the job', () => {
     expect(rows[0].details.url).toMatch(/^file:\/\/.*\.html/)
   })
 
-  it('waits for an hour after midnight, for data, and for chunks to be verified', async () => {
+  it('waits for an hour after midnight, for data, and for chunks to be verified or to fail', async () => {
     expect((await run()).output).toEqual({ skipped: 'no data' })
     const deviceIds = await idsOf(1)
     await store(YESTERDAY.from, YESTERDAY.from + HOUR, deviceIds)
     expect((await run(new Date((TODAY + HOUR / 2) * 1000))).output).toEqual({ skipped: 'no data' })
     await pipeline.db.query('update public.storj_chunks set verified_at = null')
     expect((await run()).output).toEqual({ skipped: 'chunks not verified yet: 1' })
+    await pipeline.db.query(`update public.storj_chunks set status = 'failed'`)
+    const { key } = (await run()).output
+    expect(Buffer.from(await pipeline.store.get(key!)).toString()).toContain('1 more chunk is not verified yet')
   })
 
   it('tells nobody but admins where the report is', async () => {
