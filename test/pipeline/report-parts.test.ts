@@ -169,7 +169,7 @@ describe('findings', () => {
 
   it('are few under the null', () => {
     const named = Array.from({ length: 300 }, (_, k) => {
-      const p = uniform(`null ${k}`, 40)
+      const p = uniform(`fair ${k}`, 40)
       const devices = odd.devices.map((device, i) => ({
         ...device,
         status: 'inactive',
