@@ -39,7 +39,7 @@ function eventsBody(events: readonly EventPart[]): Html {
         .slice(0, MOST_ROWS)
         .map((event) => [
           html`<span class="name">${nameHtml(event.name)}</span
-            >${event.description !== null && html`<br /><span class="unit">${nameHtml(event.description)}</span>`}`,
+            >${event.description !== null && html`<span class="unit">${nameHtml(event.description)}</span>`}`,
           html`${formatTime(event.start)} to ${formatTime(event.end)}`,
           html`${event.hypothesis}, ${event.tail === 'upper' ? 'upper tail' : 'two-sided'},
             <code>${event.profile}</code>${event.devices !== null && `, ${event.devices} devices`}`,

@@ -148,8 +148,8 @@ function lagView(pairs: PairsPart, names: Names): Html {
           html`<figure>
             ${drawLags(profile, i)}
             <figcaption>
-              ${pairName(profile, names)}<br />best lag ${formatFixed(profile.best_lag, 0)} s, P
-              ${formatP(profile.p_sidak)} for all lags, q ${formatP(profile.q)}
+              ${pairName(profile, names)}best lag ${formatFixed(profile.best_lag, 0)} s, P ${formatP(profile.p_sidak)}
+              for all lags, q ${formatP(profile.q)}
             </figcaption>
           </figure>`,
       )}

@@ -55,8 +55,8 @@ function testsBody({ tests, devices }: ReportData): Html {
       'pass-table',
       html`How many chunks pass each test at .01, over all devices, as in the final analysis of SP 800-22 (4.2).
         <em>Allowed</em> is the exact range of passes that ideal sources leave with probability .0027. P<sub>T</sub>
-        asks whether the P-values are uniform in ten bins, from 55 on; below .0001 they are not (▲). A dash: the test’s
-        P-values take few values, so they cannot be uniform.`,
+        asks whether the P-values are uniform in ten bins, from 55 on; below .0001 they are not (▲). A dash: there are
+        fewer, or they take so few values that they cannot be uniform.`,
       [
         { head: 'Test' },
         { head: 'Passed', numeric: true },

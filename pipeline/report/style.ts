@@ -79,7 +79,7 @@ main dt { color: var(--muted); }
 main dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 summary { cursor: pointer; color: var(--accent); width: max-content; }
 footer { color: var(--muted); font-size: .875rem; margin-top: 5rem; padding-bottom: 3rem; }
-@media (max-width: 44rem) {
+@media screen and (max-width: 44rem) {
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.5rem; }
   section { margin-top: 3.5rem; }
@@ -92,6 +92,8 @@ footer { color: var(--muted); font-size: .875rem; margin-top: 5rem; padding-bott
   body { font-size: 10pt; } .theme, nav, .skip, .download { display: none; }
   header, main, footer { max-width: none; padding: 0; }
   section { margin-top: 2rem; } figure, tr, dl div { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
-  .scroll { overflow: visible; } table { font-size: 7.5pt; } th, td { padding-right: .5rem; }
+  .scroll { overflow: visible; } table, thead th { font-size: 7pt; } figcaption { font-size: 8.5pt; } th, td { padding-right: .4rem; }
+  .name { min-width: 3rem; } .number, .number .nowrap { white-space: normal; } .pair { grid-template-columns: 1fr 1fr; }
+  .lags { grid-template-columns: repeat(3, 1fr); }
 }
 `
