@@ -18,7 +18,7 @@ try {
   if (demo.code !== 0) throw new Error(demo.stderr)
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
   try {
-    const viewport = { width: 1080, height: 1850 }
+    const viewport = { width: 1080, height: 1795 }
     const context = await browser.newContext({ viewport, colorScheme: 'light' })
     const page = await context.newPage()
     await page.goto(pathToFileURL(join(cli.directory, demo.json().report)).href)
