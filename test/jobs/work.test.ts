@@ -49,8 +49,8 @@ test('the loops of a service that has nothing to do share one look', async () =>
   let looks = 0
   const context = watchLooks(pipeline.context, (n) => {
     looks = n
-    // The first look is over before the stop is seen: no loop has begun another.
-    stop.abort()
+    // When all loops have begun; none looks again before it has rested.
+    setImmediate(() => stop.abort())
   })
   await runWorker(context, { mode: 'watch', concurrency: 8, signal: stop.signal })
   expect(looks).toBe(1)
