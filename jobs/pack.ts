@@ -111,10 +111,10 @@ async function packUnstamped(context: JobContext, options: ClaimOptions): Promis
   return claimed
 }
 
-/** So many rows of the size of these that their chunk reaches the target, and no more than half of what is the most. */
+/** So many rows of the size of these that their chunk reaches the target, with room for those who stamp while the next is opened. */
 function rowsPerChunk({ rows, bytes }: ClaimedChunk, { targetBytes }: ClaimOptions): number {
   const wanted = Math.round((targetBytes * rows) / Math.max(bytes, 1))
-  return Math.min(Math.max(wanted, LEAST_ROWS), CHUNK_MAX_ROWS / 2)
+  return Math.min(Math.max(wanted, LEAST_ROWS), 0.9 * CHUNK_MAX_ROWS)
 }
 
 async function tellOfLongInserts({ pool, log }: JobContext, sealed: SeriesChunk): Promise<void> {

@@ -69,7 +69,7 @@ export async function loadSamples(
 ): Promise<void> {
   const devices = await addBenchDevices(pool, bytes)
   // As packing sets it by the samples it sees.
-  await setRowsPerChunk(pool, Math.min(CHUNK_MAX_ROWS / 2, Math.round(chunkBytes / bytes)))
+  await setRowsPerChunk(pool, Math.min(0.9 * CHUNK_MAX_ROWS, Math.round(chunkBytes / bytes)))
   await openNextChunk(pool)
   const batch = Math.min(4096, BATCH_BYTES / bytes)
   for (let first = 0; first < rows; first += batch) {
