@@ -24,6 +24,8 @@ export interface WorkOptions {
   readonly maxSeconds?: number
   /** Jobs at a time. The work is bound by this process's one thread and by the database; more than 2 seldom helps. */
   readonly concurrency?: number
+  /** Takes no new job while the process holds more than this, and ends when those in hand are done. */
+  readonly memoryBytes?: number
   /** Aborted: stop fetching, finish what runs within GRACE_MS, hand the rest back. */
   readonly signal?: AbortSignal
   readonly onJob?: (event: { queue: QueueName; ok: boolean }) => void
@@ -33,7 +35,7 @@ export interface WorkOutcome {
   readonly completed: Record<string, number>
   readonly failed: Record<string, number>
   readonly seconds: number
-  readonly stopped: 'idle' | 'deadline' | 'signal'
+  readonly stopped: 'idle' | 'deadline' | 'memory' | 'signal'
 }
 
 /** Fetches and does jobs. Safe to run any number of times at once: every job is one worker's, by its fetched attempt. */
@@ -56,6 +58,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     if (broken) return true
     if (options.signal?.aborted) stopped = 'signal'
     else if (performance.now() >= deadline) stopped = 'deadline'
+    else if (process.memoryUsage.rss() > (options.memoryBytes ?? Infinity)) stopped = 'memory'
     else return false
     return true
   }
@@ -70,23 +73,37 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     if (options.mode === 'drain') return await listReadyQueues(context.pool, queues)
     return await (looking ??= listReadyQueues(context.pool, queues).finally(() => (looking = undefined)))
   }
+  /** Of queues whose jobs are done one at a time, those that have one in hand. */
+  const inHand = new Set<QueueName>()
+  /** Fetches from a queue and does what comes; how many jobs there were. */
+  const workOn = async (queue: QueueName): Promise<number> => {
+    const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
+    if (jobs.length > 0) {
+      lastFound = performance.now()
+      // Where one job is, there may be more.
+      awake.abort()
+      awake = new AbortController()
+    }
+    const outcomes = await runBatch(context, queue, jobs, handBack.signal)
+    for (const ok of outcomes) {
+      const counts = ok ? completed : failed
+      counts[queue] = (counts[queue] ?? 0) + 1
+      options.onJob?.({ queue, ok })
+    }
+    return jobs.length
+  }
   /** Does the jobs of the most urgent queue that has any; how many there were. */
   const workOnce = async (): Promise<number> => {
     for (const queue of (await look()) as QueueName[]) {
-      const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
-      if (jobs.length > 0) {
-        lastFound = performance.now()
-        // Where one job is, there may be more.
-        awake.abort()
-        awake = new AbortController()
+      const { alone } = QUEUES[queue]
+      if (alone && inHand.has(queue)) continue
+      if (alone) inHand.add(queue)
+      try {
+        const found = await workOn(queue)
+        if (found > 0) return found
+      } finally {
+        if (alone) inHand.delete(queue)
       }
-      const outcomes = await runBatch(context, queue, jobs, handBack.signal)
-      for (const ok of outcomes) {
-        const counts = ok ? completed : failed
-        counts[queue] = (counts[queue] ?? 0) + 1
-        options.onJob?.({ queue, ok })
-      }
-      if (jobs.length > 0) return jobs.length
     }
     return 0
   }

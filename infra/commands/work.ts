@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
@@ -8,11 +9,14 @@ import { withContext } from './with-context.ts'
 const ENDS = {
   idle: 'nothing is ready',
   deadline: 'the time given by --max-seconds is over',
+  memory: 'the memory it may use is nearly full; start another',
   signal: 'on request',
 } as const
 
-/** Forty workers that one cron starts do not reach for the database at the same moment. */
-const START_SPREAD_MS = 500
+/** Forty workers that one cron starts do not reach for the database at the same moment. A drain is paid for by its time. */
+const START_SPREAD_MS = { drain: 100, watch: 1000 } as const
+/** Of the memory that the container may use. */
+const MEMORY_PART = 0.8
 
 interface WorkFlags {
   drain?: boolean
@@ -36,17 +40,19 @@ export const workCommand: Register = (program, bind) => {
         const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
         if (maxSeconds !== undefined && !(maxSeconds > 0))
           throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
-        await sleep(Math.random() * START_SPREAD_MS, undefined, { signal }).catch(() => {})
+        const mode = flags.drain ? 'drain' : 'watch'
+        await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
         return await withContext(async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
           await context.store.head('health/worker')
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
           let done = 0
           const outcome = await runWorker(context, {
-            mode: flags.drain ? 'drain' : 'watch',
+            mode,
             queues,
             maxSeconds,
             concurrency: config.workConcurrency,
+            memoryBytes: memoryCeiling(),
             signal,
             onJob: ({ queue }) => progress.update(`${++done} jobs, last ${queue}`),
           })
@@ -67,6 +73,12 @@ export const workCommand: Register = (program, bind) => {
         })
       }),
     )
+}
+
+/** Bytes; undefined where nothing limits this process but the machine. */
+function memoryCeiling(): number | undefined {
+  const limit = process.constrainedMemory()
+  return limit > 0 && limit < totalmem() ? MEMORY_PART * limit : undefined
 }
 
 function parseQueues(list: string | undefined): QueueName[] | undefined {

@@ -68,3 +68,43 @@ test('a service finds what comes while it rests', async () => {
   })
   expect(outcome).toMatchObject({ completed: { prune: 1 }, stopped: 'signal' })
 })
+
+test('jobs that need much memory are done one at a time; others go on beside them', async () => {
+  const { boss } = pipeline.context
+  const { db } = pipeline
+  for (let n = 0; n < 4; n++) {
+    await sendJob(boss, db, 'run-analysis', { analysis_job_id: randomUUID() }, { key: `a${n}` })
+    await sendJob(boss, db, 'upload-chunk', { chunk_id: randomUUID() }, { key: `u${n}` })
+  }
+  const active = { 'run-analysis': 0, 'upload-chunk': 0 }
+  const most = { ...active }
+  // Each job's first query, in the order in which they begin; a job is over when it is completed.
+  const queueOf = (text: string) =>
+    text.includes('update public.analysis_jobs')
+      ? 'run-analysis'
+      : text.includes('update public.storj_chunks')
+        ? 'upload-chunk'
+        : null
+  const { pool } = pipeline.context
+  const query = async (text: string, values?: unknown[]) => {
+    const queue = queueOf(text)
+    if (queue === null) return await pool.query(text, values)
+    most[queue] = Math.max(most[queue], ++active[queue])
+    await new Promise((resolve) => setImmediate(resolve))
+    const answer = await pool.query(text, values)
+    active[queue]--
+    return answer
+  }
+  const watched = new Proxy(pool, { get: (it, key) => (key === 'query' ? query : Reflect.get(it, key)) })
+  const outcome = await runWorker({ ...pipeline.context, pool: watched }, { mode: 'drain', concurrency: 4 })
+  expect(outcome.completed).toEqual({ 'run-analysis': 4, 'upload-chunk': 4 })
+  expect(most['run-analysis']).toBe(1)
+  expect(most['upload-chunk']).toBeGreaterThan(1)
+})
+
+test('a worker that holds too much memory takes no more jobs, and says why it ends', async () => {
+  await sendJob(pipeline.context.boss, pipeline.db, 'prune', {})
+  const outcome = await runWorker(pipeline.context, { mode: 'watch', memoryBytes: 1024 })
+  expect(outcome).toMatchObject({ completed: {}, stopped: 'memory' })
+  expect(await listReadyQueues(pipeline.db, ['prune'])).toEqual(['prune'])
+})
