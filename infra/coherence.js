@@ -13,6 +13,9 @@ if (major < 22 || (major === 22 && minor < 18)) {
   )
   process.exit(2)
 }
+// As process 1 of a container a signal does nothing without a listener, and what follows takes a while to load.
+const leave = () => process.exit(143)
+process.on('SIGTERM', leave)
 // A reader that has seen enough (`| head -1`) is no reason to leave work half done.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error) => {
@@ -23,4 +26,5 @@ for (const stream of [process.stdout, process.stderr]) {
 const { enableCompileCache } = await import('node:module')
 enableCompileCache()
 const { main } = await import('./cli.ts')
+process.off('SIGTERM', leave)
 process.exitCode = await main(process.argv.slice(2))

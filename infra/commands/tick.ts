@@ -1,15 +1,16 @@
 import { runTick } from '../../jobs/tick.ts'
 import type { Register } from '../command.ts'
 import { formatList } from '../output.ts'
-import { withContext } from './with-context.ts'
+import { addOtherBuildOption, leaveToOtherBuild, withContext, type OtherBuildFlags } from './with-context.ts'
 
 export const tickCommand: Register = (program, bind) => {
-  program
+  const command = program
     .command('tick')
     .description('the pulse: rescue lost jobs, send what is due, say how much is ready; run it every few minutes')
-    .action(
-      bind(async ({ output }) => {
-        await withContext(async ({ context }) => {
+  addOtherBuildOption(command).action(
+    bind(async ({ output }, flags: OtherBuildFlags) => {
+      await leaveToOtherBuild(output, flags, () =>
+        withContext(async ({ context }) => {
           const outcome = await runTick(context)
           output.result(outcome, () => {
             const ready = Object.entries(outcome.ready).map(([queue, jobs]) => `${queue} ${jobs}`)
@@ -21,7 +22,8 @@ export const tickCommand: Register = (program, bind) => {
                 : []),
             ])
           })
-        })
-      }),
-    )
+        }),
+      )
+    }),
+  )
 }

@@ -1,4 +1,7 @@
+import type { Command } from 'commander'
+import { isCoherenceError } from '../../pipeline/errors.ts'
 import type { OpenContext } from '../context.ts'
+import type { Output } from '../output.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
 import { openContext } from '../context.ts'
 import { createLogger } from '../logger.ts'
@@ -11,5 +14,29 @@ export async function withContext<T>(work: (open: OpenContext & { config: Config
     return await work({ ...open, config })
   } finally {
     await open.close()
+  }
+}
+
+export interface OtherBuildFlags {
+  otherBuildOk?: boolean
+}
+
+/** For schedulers that count any exit code but 0 as a failure, during an upgrade that they take part in. */
+export function addOtherBuildOption(command: Command): Command {
+  return command.option('--other-build-ok', 'exit 0, not 75, if the queues belong to another build')
+}
+
+/** Runs `work`; with the option above, queues of another build are no error but a result: `{stopped: "other-build"}`. */
+export async function leaveToOtherBuild<T>(
+  output: Output,
+  flags: OtherBuildFlags,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(flags.otherBuildOk && isCoherenceError(error, 'QUEUE_VERSION'))) throw error
+    output.result({ stopped: 'other-build' }, () => (error as Error).message)
+    return undefined
   }
 }

@@ -4,7 +4,7 @@ import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
 import { formatList } from '../output.ts'
-import { withContext } from './with-context.ts'
+import { addOtherBuildOption, leaveToOtherBuild, withContext, type OtherBuildFlags } from './with-context.ts'
 
 const ENDS = {
   idle: 'nothing is ready',
@@ -18,31 +18,36 @@ const START_SPREAD_MS = { drain: 100, watch: 1000 } as const
 /** Of the memory that the container may use. */
 const MEMORY_PART = 0.8
 
-interface WorkFlags {
+interface WorkFlags extends OtherBuildFlags {
   drain?: boolean
   watch?: boolean
   queues?: string
+  except?: string
   maxSeconds?: string
 }
 
 export const workCommand: Register = (program, bind) => {
-  program
+  const command = program
     .command('work')
     .description('do jobs: until none is ready (--drain), or until stopped (--watch)')
     .option('--drain', 'end when nothing is ready: for containers, cron, Modal')
     .option('--watch', 'go on until SIGTERM or Ctrl-C: for a long-lived service')
     .option('--queues <names>', `only these, separated by commas: ${QUEUE_NAMES.join(', ')}`)
+    .option('--except <names>', 'all but these')
     .option('--max-seconds <n>', 'take no new job after this long')
-    .action(
-      bind(async ({ output, signal }, flags: WorkFlags) => {
-        if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
-        const queues = parseQueues(flags.queues)
-        const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
-        if (maxSeconds !== undefined && !(maxSeconds > 0))
-          throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
-        const mode = flags.drain ? 'drain' : 'watch'
-        await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
-        return await withContext(async ({ context, config }) => {
+  addOtherBuildOption(command).action(
+    bind(async ({ output, signal }, flags: WorkFlags) => {
+      if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
+      if (flags.queues !== undefined && flags.except !== undefined) throw usage('say --queues or --except, not both.')
+      const except = parseQueues(flags.except)
+      const queues = except ? QUEUE_NAMES.filter((name) => !except.includes(name)) : parseQueues(flags.queues)
+      const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
+      if (maxSeconds !== undefined && !(maxSeconds > 0))
+        throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
+      const mode = flags.drain ? 'drain' : 'watch'
+      await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
+      return await leaveToOtherBuild(output, flags, () =>
+        withContext(async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
           await context.store.head('health/worker')
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
@@ -70,9 +75,10 @@ export const workCommand: Register = (program, bind) => {
           })
           // A failed job is the queue's to retry; stopping on request is a clean end.
           return 0
-        })
-      }),
-    )
+        }),
+      )
+    }),
+  )
 }
 
 /** Bytes; undefined where nothing limits this process but the machine. */
