@@ -14,7 +14,7 @@ const POLL_MS = { drain: 100, watch: 2_000 } as const
 /** A service that has long found nothing looks less often: after a tenth of that time, but at least this often. */
 const MOST_POLL_MS = 10_000
 /** After a stop is asked for: how long running jobs may take before they are handed back. */
-const GRACE_MS = 20_000
+export const GRACE_MS = 20_000
 
 export interface WorkOptions {
   /** `drain` ends when nothing is ready; `watch` goes on until stopped. */
