@@ -115,14 +115,23 @@ test('is a library of plain JavaScript, of what it exports and no more', async (
 }, 30_000)
 
 test('has types that a strict project accepts without those of Node', async () => {
+  const example = readFileSync(join(ROOT, 'README.md'), 'utf8').match(/```ts\n(import type { Database[^]*?)```/)![1]
+  writeFileSync(
+    join(consumer, 'readme.ts'),
+    `declare const readFileSync: (path: string) => Uint8Array<ArrayBuffer>
+declare const randomBytes: (bytes: number) => Uint8Array<ArrayBuffer>
+${example}
+export type Devices = Database['public']['Tables']['devices']
+export const found: [number, string] = [chunk.meta.rows, results[0].test]
+`,
+  )
   writeFileSync(
     join(consumer, 'consumer.ts'),
-    `import type { Database, Enums } from '${NAME}/database.types'
+    `import type { Enums } from '${NAME}/database.types'
 import { decodeChunk } from '${NAME}/pipeline/chunk-format'
 import { chiSquareUpper } from '${NAME}/pipeline/special'
 export const rows: number = decodeChunk(new Uint8Array()).meta.rows
 export const p: number = chiSquareUpper(255, 255)
-export type Device = Database['public']['Tables']['devices']['Row']
 export const role: Enums<'user_role'> = 'admin'
 // @ts-expect-error -- the first argument is a number: were the types lost, this would be no error
 chiSquareUpper('255', 255)
@@ -131,7 +140,10 @@ export const none: Enums<'user_role'> = 'nobody'
 `,
   )
   const compilerOptions = { noEmit: true, strict: true, module: 'nodenext', target: 'es2024', types: [] }
-  writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.ts'] }))
+  writeFileSync(
+    join(consumer, 'tsconfig.json'),
+    JSON.stringify({ compilerOptions, files: ['consumer.ts', 'readme.ts'] }),
+  )
   const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
   const { stdout } = await execFileAsync(process.execPath, [tsc], { cwd: consumer }).catch((error) => error)
   expect(stdout).toBe('')
