@@ -42,7 +42,7 @@ function interpolate(text: string, env: Record<string, string>): string {
   })
 }
 
-describe(OVERLAY, () => {
+describe('infra/compose.workers.yml', () => {
   test('is an overlay: YAML without a name, networks or services of the project', () => {
     expect([...document.errors, ...document.warnings]).toEqual([])
     expect(Object.keys(document.toJS())).toEqual(['x-coherence', 'services'])
@@ -67,10 +67,10 @@ describe(OVERLAY, () => {
     const script = entrypoint?.at(-1)
     const args = script?.match(/coherence\.js ([^;]*);/)?.[1].split(' ') ?? command!
     // A shell reads the script to its end without running it.
-    if (script) expect(spawnSync('sh', ['-n', '-c', script]).status).toBe(0)
-    const { code, json } = await cli.run([...args, '--json'])
-    expect(code).toBe(2)
-    expect(json().error.code).toBe('CONFIG_INVALID')
+    expect(spawnSync('sh', ['-n', '-c', script ?? ':']).status).toBe(0)
+    const finished = await cli.run([...args, '--json'])
+    expect(finished.code).toBe(2)
+    expect(finished.json().error.code).toBe('CONFIG_INVALID')
   })
 
   test.each(named)('%s may do little, and has the time to hand back its jobs', (_name, service) => {
