@@ -184,6 +184,8 @@ test('KEDA’s query counts what tick says is ready, as a role that can do nothi
     await admin.query(`
       update pgboss.job set start_after = now() + interval '1 hour' where name = 'sweep';
       insert into pgboss.job (name, state) values ('dead-letter', 'created'), ('pack', 'active'), ('pack', 'completed')`)
+    const { maxReplicaCount, triggers } = find('ScaledJob', 'coherence-drain').spec
+    expect(query).toContain(`limit ${maxReplicaCount * Number(triggers[0].metadata.targetQueryValue)}\n`.trim())
     const { 'dead-letter': _dead, ...ready } = await countReadyJobs(admin)
     // Roles are the server's, not the database's: what is made here is rolled back.
     await admin.query(`begin; ${role}; set local role coherence_scaler`)

@@ -22,12 +22,12 @@ afterAll(async () => {
 })
 
 test('a worker with --except leaves those queues to others', async () => {
-  expect((await cli.run(['tick', '--json'])).json().ready).toMatchObject({ pack: 1, prune: 1, sweep: 1 })
-  const { completed } = (await cli.run(['work', '--drain', '--except', 'pack,prune', '--json'])).json()
+  expect((await cli.run(['tick', '--json'])).json().ready).toMatchObject({ reconcile: 1, prune: 1, sweep: 1 })
+  const { completed } = (await cli.run(['work', '--drain', '--except', 'reconcile,prune', '--json'])).json()
   expect(completed).toMatchObject({ sweep: 1 })
-  expect(Object.keys(completed)).not.toContain('pack')
+  expect(Object.keys(completed)).not.toContain('reconcile')
   const { rows } = await client.query(`select name from pgboss.job where state = 'created' order by name`)
-  expect(rows).toEqual([{ name: 'pack' }, { name: 'prune' }])
+  expect(rows).toEqual([{ name: 'prune' }, { name: 'reconcile' }])
 })
 
 test.each([

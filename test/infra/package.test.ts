@@ -66,12 +66,12 @@ test('holds every module with its types, the SQL, the edge functions and the pag
     const stem = `dist/${name.replace(/\.[tj]s$/, '')}`
     return [`${stem}.js`, `${stem}.d.ts`]
   })
-  const edge = readdirSync(join(ROOT, 'infra/supabase/functions'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
-  const pages = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md') && name !== 'plan.md')
-    .map((name) => `docs/${name}`)
+  const filesIn = (folder: string) =>
+    readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
+  const edge = filesIn('infra/supabase/functions')
+  const pages = filesIn('docs').filter((name) => name !== 'docs/plan.md')
   const others = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'infra/supabase/config.toml']
   const expected = [...built, ...edge, ...pages, ...others]
   // What infra shares with the edge functions is built too.
