@@ -70,7 +70,7 @@ export async function startClock(databaseUrl: string): Promise<Clock> {
 
 async function hasWork(pool: Pool): Promise<boolean> {
   const { rows } = await pool.query<{ waits: boolean }>(
-    `select exists (select from public.entropy_samples where storj_chunk_id is null)
+    `select exists (select from public.chunk_backlog)
          or exists (select from public.storj_chunks where verified_at is null) as waits`,
   )
   return rows[0].waits
