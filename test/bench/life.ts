@@ -12,7 +12,8 @@ export interface Life {
   /** Verification, tests and rollups. */
   readonly verify: number
   readonly prune: number
-  /** Bytes of all tables and indexes of samples after the prune. */
+  /** Bytes of all tables and indexes of samples once they are packed, and after the prune. */
+  readonly stored: number
   readonly left: number
 }
 
@@ -37,17 +38,22 @@ export async function measureLife(
       await runPack(packer, { signal })
       await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], signal })
     })
+    const stored = await sizeOfSamples(pool)
     const verify = await walOf(pool, () => runWorker(context, { mode: 'drain', signal }))
     const prune = await walOf(pool, async () => {
       const { output } = await runPrune(context, { signal })
       const dropped = output.dropped.reduce((sum, partition) => sum + partition.rows, 0)
       if (dropped !== rows) throw new Error(`${dropped} of ${rows} rows were pruned: ${JSON.stringify(output.kept)}`)
     })
-    const { rows: sizes } = await pool.query<{ left: number }>(
-      `select sum(pg_total_relation_size(relid))::float8 as left from pg_partition_tree('public.entropy_samples')`,
-    )
-    return { insert, pack, verify, prune, left: sizes[0].left }
+    return { insert, pack, verify, prune, stored, left: await sizeOfSamples(pool) }
   })
+}
+
+async function sizeOfSamples(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ bytes: number }>(
+    `select sum(pg_total_relation_size(relid))::float8 as bytes from pg_partition_tree('public.entropy_samples')`,
+  )
+  return rows[0].bytes
 }
 
 async function walOf(pool: Pool, work: () => Promise<unknown>): Promise<number> {
@@ -78,6 +84,7 @@ export async function benchLife({ quick, signal }: BenchOptions): Promise<Measur
       toLine(`${name}, ${bytes} B`, 'bytes', [wal / (quick ? rows / 4 : rows)])
     const whole = life.insert + life.pack + life.verify + life.prune
     lines.push(
+      perRow('table and indexes', life.stored - life.left),
       perRow('WAL of insert', life.insert),
       perRow('WAL of pack', life.pack),
       perRow('WAL of verify and rollup', life.verify),
