@@ -38,6 +38,8 @@ export interface StoredChunk {
   readonly createdAt: Date
   readonly rows: number
   readonly sha256: string
+  /** Proved before: this proof is one of a backfill. */
+  readonly verified: boolean
 }
 
 /**
@@ -248,7 +250,7 @@ export async function listDeletedMembers(db: Queryable, members: readonly string
 /** The uploaded chunk to verify, or null if it is not uploaded. */
 export async function findUploadedChunk(db: Queryable, chunkId: string): Promise<StoredChunk | null> {
   const { rows } = await db.query<StoredChunk>(
-    `select id, created_at as "createdAt", sample_count::int as rows, sha256
+    `select id, created_at as "createdAt", sample_count::int as rows, sha256, verified_at is not null as verified
      from public.storj_chunks where id = $1 and status = 'uploaded' and sha256 is not null`,
     [chunkId],
   )
@@ -263,6 +265,18 @@ export async function markChunkVerified(tx: Queryable, chunkId: string, sha256: 
     [chunkId, sha256],
   )
   return rowCount === 1
+}
+
+/** Seconds from the insert of a verified chunk's oldest sample to its proof; null if its rows have left Postgres. */
+export async function readChunkLag(db: Queryable, chunkId: string): Promise<number | null> {
+  const { rows } = await db.query<{ lag: number | null }>(
+    `select extract(epoch from c.verified_at - min(s.created_at))::float8 as lag
+     from public.storj_chunks c join public.entropy_samples s
+       on s.storj_chunk_id = c.id and s."timestamp" between c.min_timestamp and c.max_timestamp
+     where c.id = $1 group by c.id`,
+    [chunkId],
+  )
+  return rows[0]?.lag ?? null
 }
 
 /** Notes why the last attempt failed. An uploaded chunk that fails its proof loses `verified_at`: it must not be pruned. */

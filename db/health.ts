@@ -4,12 +4,17 @@ import type { Queryable } from './pool.ts'
 export interface PipelineHealth {
   readonly waitingSamples: number
   readonly oldestWaitingSeconds: number | null
+  /** Since the oldest chunk that is neither verified nor failed was made; null if there is none. */
+  readonly oldestUnverifiedSeconds: number | null
   readonly chunks: { pending: number; uploading: number; unverified: number; verified: number; failed: number }
   readonly analyses: { queued: number; running: number }
   readonly lastPrune: Date | null
+  /** When a tick last looked at the queues; null if none has. */
+  readonly lastTick: Date | null
+  readonly secondsSinceTick: number | null
 }
 
-/** The one row of the view pipeline_health. */
+/** The one row of the view pipeline_health, and what only the service may see. */
 export async function readPipelineHealth(db: Queryable): Promise<PipelineHealth> {
   const { rows } = await db.query(
     `select waiting_samples::float8 as "waitingSamples",
@@ -17,8 +22,13 @@ export async function readPipelineHealth(db: Queryable): Promise<PipelineHealth>
        json_build_object('pending', pending_chunks, 'uploading', uploading_chunks, 'unverified', unverified_chunks,
          'verified', verified_chunks, 'failed', failed_chunks) as chunks,
        json_build_object('queued', queued_analyses, 'running', running_analyses) as analyses,
-       last_prune as "lastPrune"
-     from public.pipeline_health`,
+       last_prune as "lastPrune", last_tick as "lastTick",
+       extract(epoch from now() - last_tick)::float8 as "secondsSinceTick",
+       extract(epoch from now() - oldest_unverified)::float8 as "oldestUnverifiedSeconds"
+     from public.pipeline_health,
+       (select max(monitor_claim_on) as last_tick from pgboss.queue) as queues,
+       (select min(created_at) as oldest_unverified from public.storj_chunks
+        where status <> 'failed' and verified_at is null) as unverified`,
   )
   return rows[0]
 }

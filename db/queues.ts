@@ -35,6 +35,28 @@ export async function countJobs(db: Queryable): Promise<{ queue: string; state: 
   return rows
 }
 
+export interface QueueHealth {
+  readonly queue: string
+  /** Jobs that could be taken now. */
+  readonly ready: number
+  readonly active: number
+  /** How long the oldest of those has been ready, in seconds; null if there is none. */
+  readonly oldestReadySeconds: number | null
+}
+
+/** Depth and age of the queues that have any job, the dead letter queue among them. */
+export async function measureQueues(db: Queryable): Promise<QueueHealth[]> {
+  const { rows } = await db.query<QueueHealth>(
+    `select name as queue, count(*) filter (where ready)::int as ready,
+       count(*) filter (where state = 'active')::int as active,
+       extract(epoch from now() - min(start_after) filter (where ready))::float8 as "oldestReadySeconds"
+     from (select name, state, start_after, state < 'active' and start_after <= now() as ready
+           from pgboss.job where state < 'completed') jobs
+     group by name order by name`,
+  )
+  return rows
+}
+
 /** The newest dead letters: what failed, on what, why. */
 export async function listDeadLetters(
   db: Queryable,

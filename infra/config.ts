@@ -4,6 +4,7 @@ import { parseEnv } from 'node:util'
 import { z } from 'zod'
 import { CoherenceError } from '../pipeline/errors.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
+import { parsePairs, type OtlpSettings } from './otlp-settings.ts'
 
 /** A setting that is a number; `must` is the end of the sentence "NAME must be ...". */
 const number = (must: string, check: (value: number) => boolean, fallback: number) =>
@@ -12,6 +13,15 @@ const oneOf = <const Words extends readonly [string, ...string[]]>(...words: Wor
   z.enum(words, `must be ${words.length === 1 ? '' : 'one of '}${words.join(', ')}`)
 const isWhole = (value: number, least: number, most: number) =>
   Number.isInteger(value) && value >= least && value <= most
+const pairs = () =>
+  z
+    .string()
+    .default('')
+    .transform((text, context) => {
+      const parsed = parsePairs(text)
+      if (parsed === null) context.addIssue('must be name=value,name=value (in a value write , as %2C, % as %25)')
+      return parsed ?? z.NEVER
+    })
 
 /** What the pipeline reads from the environment, by variable. The one place that knows their names and defaults. */
 const SETTINGS = z.object({
@@ -48,6 +58,10 @@ const SETTINGS = z.object({
   SWEEP_DELETE: oneOf('true', 'false').default('false'),
   WORK_CONCURRENCY: number('a whole number from 1 to 16', (n) => isWhole(n, 1, 16), 2),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: pairs(),
+  OTEL_SERVICE_NAME: z.string().min(1).optional(),
+  OTEL_RESOURCE_ATTRIBUTES: pairs(),
 })
 
 type Settings = z.output<typeof SETTINGS>
@@ -72,6 +86,8 @@ export interface Config {
   readonly sweepDeletes: boolean
   readonly workConcurrency: number
   readonly logLevel: Settings['LOG_LEVEL']
+  /** Where telemetry is pushed to, or null. */
+  readonly otlp: OtlpSettings | null
 }
 
 type Environment = Record<string, string | undefined>
@@ -141,6 +157,7 @@ export function parseConfig(environment: Environment): Config {
     sweepDeletes: env.SWEEP_DELETE === 'true',
     workConcurrency: env.WORK_CONCURRENCY,
     logLevel: env.LOG_LEVEL,
+    otlp: otlpOf(env),
   })
 }
 
@@ -166,6 +183,16 @@ function storjOf(env: Settings): Config['storj'] {
   return { endpoint: env.STORJ_ENDPOINT, region: env.STORJ_REGION, accessKeyId, secretAccessKey }
 }
 
+function otlpOf(env: Settings): Config['otlp'] {
+  if (env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined) return null
+  return {
+    endpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT.replace(/\/+$/, ''),
+    headers: env.OTEL_EXPORTER_OTLP_HEADERS,
+    serviceName: env.OTEL_SERVICE_NAME,
+    resourceAttributes: env.OTEL_RESOURCE_ATTRIBUTES,
+  }
+}
+
 /** What one setting asks of another. */
 function checkStores(env: Settings, context: z.core.ParsePayload<Settings>): void {
   const complain = (name: keyof Settings, message: string) => {
@@ -187,7 +214,7 @@ const NEEDED_BY = {
 } as const
 
 /** Variables whose values are never shown. */
-const SECRET = /^DATABASE_|KEY|SECRET|TOKEN|PASSWORD/
+const SECRET = /^DATABASE_|KEY|SECRET|TOKEN|PASSWORD|OTLP/
 
 function isDatabaseUrl(text: string): boolean {
   if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) return false

@@ -3,6 +3,7 @@ import { countPendingMigrations } from '../db/migrate.ts'
 import { assertReachable, openPool, type Queryable } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
+import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../jobs/telemetry.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
@@ -18,7 +19,12 @@ export interface OpenContext {
 export async function openContext(
   config: Config,
   log: Logger,
-  options: { poolSize?: number; monitorIntervalSeconds?: number; checkpoint?: JobContext['checkpoint'] } = {},
+  options: {
+    poolSize?: number
+    monitorIntervalSeconds?: number
+    checkpoint?: JobContext['checkpoint']
+    telemetry?: Telemetry
+  } = {},
 ): Promise<OpenContext> {
   const pool = openPool({
     databaseUrl: config.databaseUrl,
@@ -51,6 +57,8 @@ export async function openContext(
         referenceDays: config.referenceDays,
       },
       log,
+      telemetry: options.telemetry ?? NO_TELEMETRY,
+      span: NO_SPAN,
       checkpoint: options.checkpoint ?? (() => {}),
     }
     const close = async () => {

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { JobData, QueueName } from './queues.ts'
+import type { JobSpan, Telemetry } from './telemetry.ts'
 
 /** The numbers that jobs go by; infra/config reads them from the environment. */
 export interface PipelineSettings {
@@ -32,6 +33,9 @@ export interface JobContext {
   readonly mirror: StorePlace | null
   readonly settings: PipelineSettings
   readonly log: Logger
+  readonly telemetry: Telemetry
+  /** The job in hand, as telemetry sees it. */
+  readonly span: JobSpan
   /**
    * Called between any two steps of a chunk's life with the step's name; does nothing in production. Tests stop or kill
    * the worker here.

@@ -28,12 +28,15 @@ const LEAST_ROWS = 16
 export async function runPack(context: JobContext, job: Pick<ActiveJob<'pack'>, 'signal'>) {
   let chunks = 0
   let samples = 0
+  let bytes = 0
   while (!job.signal.aborted) {
-    const claimed = await packOnce(context)
+    const claimed = await context.span.step('claim', () => packOnce(context))
     if (claimed === null) break
     chunks++
     samples += claimed.rows
+    bytes += claimed.bytes
   }
+  context.span.note({ samples, bytes })
   return { output: { chunks, samples } }
 }
 

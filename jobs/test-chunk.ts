@@ -2,6 +2,7 @@ import {
   findUploadedChunk,
   markChunkVerified,
   noteChunkError,
+  readChunkLag,
   replaceChunkAnalysis,
   type StoredChunk,
 } from '../db/chunks.ts'
@@ -47,7 +48,8 @@ export async function runTestChunk(context: JobContext, job: ActiveJob<'test-chu
 }
 
 async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: StoredChunk) {
-  const { bytes, replica } = await readObject(context, chunk.id, 'chunk', job.signal)
+  const { span } = context
+  const { bytes, replica } = await span.step('read', () => readObject(context, chunk.id, 'chunk', job.signal))
   await context.checkpoint('verify: read')
   const { samples, meta } = decodeChunk(bytes)
   if (replica.sha256 !== chunk.sha256 || samples.rows !== chunk.rows || meta.chunkId !== chunk.id) {
@@ -57,37 +59,46 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
         `${chunk.rows} rows of chunk ${chunk.id}.`,
     )
   }
-  const analysis = analyzeChunk(samples)
+  const analysis = await span.step('test', () => analyzeChunk(samples))
   const partials = slicePartials(samples)
   const encoded = partials.map((partial) => ({ ...keyOf(partial), partial: encodePartial(partial) }))
-  const sidecar = await putSidecar(context, job, chunk, partials, encoded)
+  const sidecar = await span.step('put', () => putSidecar(context, job, chunk, partials, encoded))
   await context.checkpoint('verify: sidecar put')
 
-  await inTransaction(context.pool, async (tx) => {
-    if (!(await markChunkVerified(tx, chunk.id, chunk.sha256))) {
-      throw new CoherenceError('CHUNK_STALE_ATTEMPT', `chunk ${chunk.id} has other contents by now.`)
-    }
-    await markReplica(tx, replica, true)
-    await recordReplica(tx, sidecar, true)
-    await sendToMirror(context, tx, chunk.id, 'slices')
-    // Proved from another store, because the first one's object is damaged or gone: it is written anew.
-    const { backend, bucket } = context.store
-    const first = replica.backend === backend && replica.bucket === bucket
-    if (!first) await sendCopies(context, tx, [{ chunkId: chunk.id, kind: 'chunk' }], context.store)
-    await replaceChunkAnalysis(tx, chunk.id, analysis.tests, analysis.metrics)
-    await replaceChunkSlices(tx, chunk.id, encoded)
-    await markDirty(context, tx, partials)
-    if (!(await completeJob(context.boss, tx, job, { rows: samples.rows, slices: partials.length }))) {
-      throw new CoherenceError(
-        'CHUNK_STALE_ATTEMPT',
-        `the test job of chunk ${chunk.id} expired and is another worker's.`,
-      )
-    }
-    await context.checkpoint('verify: before commit')
-  })
+  await span.step('mark', () =>
+    inTransaction(context.pool, async (tx) => {
+      if (!(await markChunkVerified(tx, chunk.id, chunk.sha256))) {
+        throw new CoherenceError('CHUNK_STALE_ATTEMPT', `chunk ${chunk.id} has other contents by now.`)
+      }
+      await markReplica(tx, replica, true)
+      await recordReplica(tx, sidecar, true)
+      await sendToMirror(context, tx, chunk.id, 'slices')
+      // Proved from another store, because the first one's object is damaged or gone: it is written anew.
+      const { backend, bucket } = context.store
+      const first = replica.backend === backend && replica.bucket === bucket
+      if (!first) await sendCopies(context, tx, [{ chunkId: chunk.id, kind: 'chunk' }], context.store)
+      await replaceChunkAnalysis(tx, chunk.id, analysis.tests, analysis.metrics)
+      await replaceChunkSlices(tx, chunk.id, encoded)
+      await markDirty(context, tx, partials)
+      if (!(await completeJob(context.boss, tx, job, { rows: samples.rows, slices: partials.length }))) {
+        throw new CoherenceError(
+          'CHUNK_STALE_ATTEMPT',
+          `the test job of chunk ${chunk.id} expired and is another worker's.`,
+        )
+      }
+      await context.checkpoint('verify: before commit')
+    }),
+  )
   await context.checkpoint('verify: after commit')
   context.log.info({ chunk: chunk.id, rows: samples.rows, devices: analysis.metrics.devices.length }, 'verified')
+  const lagSeconds = context.telemetry.on && !chunk.verified ? await measureLag(context, chunk) : undefined
+  span.note({ stage: 'verified', samples: samples.rows, bytes: samples.data.length, lagSeconds })
   return { completed: true }
+}
+
+/** Seconds; undefined if the rows have left Postgres, or it does not answer: the job is done all the same. */
+async function measureLag(context: JobContext, chunk: StoredChunk): Promise<number | undefined> {
+  return (await readChunkLag(context.pool, chunk.id).catch(() => null)) ?? undefined
 }
 
 /** The chunk battery on every device of the chunk, per contiguous segment. */

@@ -35,7 +35,8 @@ export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload
 }
 
 async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, chunk: ChunkAttempt) {
-  const samples = await readChunkSamples(context.pool, chunk.id, chunk)
+  const { span } = context
+  const samples = await span.step('read', () => readChunkSamples(context.pool, chunk.id, chunk))
   if (samples.rows !== chunk.rows || samples.data.length !== chunk.bytes) {
     await assertLawfullyDeleted(context, chunk, samples)
     if (samples.rows === 0) {
@@ -43,47 +44,51 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
       return { output: { discarded: true } }
     }
   }
-  const bytes = encodeChunk(samples, { chunkId: chunk.id, libraryVersion: context.settings.libraryVersion })
+  const { libraryVersion } = context.settings
+  const bytes = await span.step('encode', () => encodeChunk(samples, { chunkId: chunk.id, libraryVersion }))
   const sha256 = sha256Hex(bytes)
   const key = chunkKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
   const { store } = context
   await context.checkpoint('put')
-  await putObject(context, job, chunk, key, bytes, sha256)
+  await span.step('put', () => putObject(context, job, chunk, key, bytes, sha256))
   await context.checkpoint('put: done')
 
-  await inTransaction(context.pool, async (tx) => {
-    const marked = await markChunkUploaded(tx, {
-      id: chunk.id,
-      attempt: chunk.attempt,
-      bucket: store.bucket,
-      objectKey: key,
-      size: bytes.length,
-      sha256,
-      rows: samples.rows,
-      bytes: samples.data.length,
-      ...sampleExtents(samples),
-    })
-    if (!marked) {
-      throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
-    }
-    const { backend, bucket } = store
-    await recordReplica(
-      tx,
-      { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size: bytes.length, sha256 },
-      false,
-    )
-    await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id })
-    await sendToMirror(context, tx, chunk.id, 'chunk')
-    if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
-      throw new CoherenceError(
-        'CHUNK_STALE_ATTEMPT',
-        `the upload job of chunk ${chunk.id} expired and is another worker's.`,
+  await span.step('mark', () =>
+    inTransaction(context.pool, async (tx) => {
+      const marked = await markChunkUploaded(tx, {
+        id: chunk.id,
+        attempt: chunk.attempt,
+        bucket: store.bucket,
+        objectKey: key,
+        size: bytes.length,
+        sha256,
+        rows: samples.rows,
+        bytes: samples.data.length,
+        ...sampleExtents(samples),
+      })
+      if (!marked) {
+        throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
+      }
+      const { backend, bucket } = store
+      await recordReplica(
+        tx,
+        { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size: bytes.length, sha256 },
+        false,
       )
-    }
-    await context.checkpoint('mark: before commit')
-  })
+      await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id })
+      await sendToMirror(context, tx, chunk.id, 'chunk')
+      if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
+        throw new CoherenceError(
+          'CHUNK_STALE_ATTEMPT',
+          `the upload job of chunk ${chunk.id} expired and is another worker's.`,
+        )
+      }
+      await context.checkpoint('mark: before commit')
+    }),
+  )
   await context.checkpoint('mark: after commit')
   context.log.info({ chunk: chunk.id, key, size: bytes.length, rows: samples.rows }, 'uploaded')
+  span.note({ stage: 'packed', samples: samples.rows, bytes: samples.data.length })
   return { completed: true }
 }
 

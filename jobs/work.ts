@@ -189,20 +189,23 @@ async function runJob(context: JobContext, queue: QueueName, job: Job, signal: A
   // Which data goes with which queue is the queue table's word; the compiler cannot follow it through a union.
   const load = HANDLERS[queue] as () => Promise<JobHandler<QueueName>>
   const active = { ...job, name: queue, signal } as unknown as ActiveJob
-  const log = context.log.child({ queue, job: job.id })
+  const { data, id, retryCount } = job
+  const span = context.telemetry.startJob({ queue, id, attempt: retryCount + 1, data })
+  const log = context.log.child({ queue, job: id, ...span.logFields })
   const started = performance.now()
   try {
     signal.throwIfAborted()
-    const { output, completed } = await (await load())({ ...context, log }, active)
-    if (!completed && !(await completeJob(context.boss, context.pool, { ...job, name: queue }, output))) {
-      log.warn('the job had expired and is another worker’s by now')
-    }
+    const { output, completed } = await (await load())({ ...context, log, span }, active)
+    const expired = !completed && !(await completeJob(context.boss, context.pool, { ...job, name: queue }, output))
+    if (expired) log.warn('the job had expired and is another worker’s by now')
+    span.end(expired ? 'expired' : 'completed')
     log.debug({ ms: Math.round(performance.now() - started) }, 'done')
     return true
   } catch (error) {
     // Overtaken: the attempt that overtook does the work, and this one has nothing to hand back.
     const stale = isCoherenceError(error, 'CHUNK_STALE_ATTEMPT')
     log[stale ? 'info' : 'error']({ err: error }, stale ? 'overtaken' : 'failed')
+    span.end(stale ? 'overtaken' : signal.aborted ? 'handed_back' : 'failed', error)
     const { message, code, stack } = error as Error & { code?: string }
     await context.boss
       .fail(queue, { id: job.id, retryCount: job.retryCount }, { message, code, stack })

@@ -5,15 +5,35 @@ import type { Output } from '../output.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
 import { openContext } from '../context.ts'
 import { createLogger } from '../logger.ts'
+import { createRedactor } from '../redact.ts'
+import { openTelemetry } from '../telemetry.ts'
+
+type Open = OpenContext & { config: Config }
 
 /** Reads the environment, opens what it names, runs `work`, and closes everything whatever happens. */
-export async function withContext<T>(work: (open: OpenContext & { config: Config }) => Promise<T>): Promise<T> {
+export async function withContext<T>(work: (open: Open) => Promise<T>): Promise<T> {
+  return await runOpen(work, false)
+}
+
+/** As `withContext`; the work tells of itself, if the environment names a collector. */
+export async function withTelemetry<T>(work: (open: Open) => Promise<T>): Promise<T> {
+  return await runOpen(work, true)
+}
+
+async function runOpen<T>(work: (open: Open) => Promise<T>, tells: boolean): Promise<T> {
   const config = parseConfig(readEnvironment())
-  const open = await openContext(config, createLogger(config.logLevel))
+  const redact = createRedactor(config)
+  const log = createLogger(config.logLevel, redact)
+  const { telemetry, close } = await openTelemetry(tells ? config.otlp : null, log, redact)
   try {
-    return await work({ ...open, config })
+    const open = await openContext(config, log, { telemetry })
+    try {
+      return await work({ ...open, config })
+    } finally {
+      await open.close()
+    }
   } finally {
-    await open.close()
+    await close()
   }
 }
 

@@ -4,7 +4,7 @@ import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
 import { formatList } from '../output.ts'
-import { addOtherBuildOption, leaveToOtherBuild, withContext, type OtherBuildFlags } from './with-context.ts'
+import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
 
 const ENDS = {
   idle: 'nothing is ready',
@@ -47,7 +47,7 @@ export const workCommand: Register = (program, bind) => {
       const mode = flags.drain ? 'drain' : 'watch'
       await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
       return await leaveToOtherBuild(output, flags, () =>
-        withContext(async ({ context, config }) => {
+        withTelemetry(async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
           await context.store.head('health/worker')
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
