@@ -28,7 +28,8 @@ export async function readPipelineHealth(db: Queryable): Promise<PipelineHealth>
      from public.pipeline_health,
        (select max(monitor_claim_on) as last_tick from pgboss.queue) as queues,
        (select min(created_at) as oldest_unverified from public.storj_chunks
-        where status <> 'failed' and verified_at is null) as unverified`,
+        -- One without a hash was stored before this pipeline, which cannot prove it.
+        where verified_at is null and status <> 'failed' and (status <> 'uploaded' or sha256 is not null)) as unverified`,
   )
   return rows[0]
 }

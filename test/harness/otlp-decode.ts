@@ -112,9 +112,7 @@ function plain(attributes: { key: string; value: Record<string, string | number>
 /** The fields that `message` names; the others are passed over. Wire format: protobuf.dev/programming-guides/encoding. */
 function decode(body: Buffer, message: Message): Decoded {
   const decoded: Decoded = {}
-  for (const [, type] of Object.values(message).entries()) {
-    if (Array.isArray(type[1])) decoded[type[0]] ??= []
-  }
+  for (const [name, type] of Object.values(message)) if (Array.isArray(type)) decoded[name] = []
   let at = 0
   const varint = () => {
     let value = 0
@@ -128,11 +126,11 @@ function decode(body: Buffer, message: Message): Decoded {
     const tag = varint()
     const field = message[Math.floor(tag / 8)]
     const wire = tag % 8
-    const start = wire === 2 ? varint() : 0
-    const from = at
+    const size = wire === 2 ? varint() : wire === 1 ? 8 : wire === 5 ? 4 : 0
     const value = wire === 0 ? varint() : undefined
-    if (wire !== 0) at += wire === 2 ? start : wire === 1 ? 8 : 4
-    if (at > body.length) throw new Error(`a field of ${start} bytes at ${from} of ${body.length}`)
+    const from = at
+    at += size
+    if (at > body.length) throw new Error(`a field of ${size} bytes at ${from} of ${body.length}`)
     if (field === undefined) continue
     const [name, type] = field
     const bytes = body.subarray(from, at)

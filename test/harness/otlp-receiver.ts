@@ -3,18 +3,22 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { decodePoints, decodeSpans, type ReceivedPoint, type ReceivedSpan } from './otlp-decode.ts'
 
+export interface OtlpRequest {
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly body: Buffer
+}
+
 /** A collector of OTLP over HTTP with protobuf, in this process. */
 export interface OtlpReceiver {
   readonly url: string
-  readonly requests: { path: string; headers: IncomingHttpHeaders; body: Buffer }[]
-  spans(): ReceivedSpan[]
-  points(): ReceivedPoint[]
+  readonly requests: OtlpRequest[]
   close(): void
 }
 
 /** `silent` takes requests and never answers. */
 export async function startOtlpReceiver(options: { silent?: boolean } = {}): Promise<OtlpReceiver> {
-  const requests: OtlpReceiver['requests'] = []
+  const requests: OtlpRequest[] = []
   const server = createServer((request, response) => {
     const parts: Buffer[] = []
     request.on('data', (part: Buffer) => parts.push(part))
@@ -25,15 +29,20 @@ export async function startOtlpReceiver(options: { silent?: boolean } = {}): Pro
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  const bodies = (path: string) => requests.filter((request) => request.path === path).map(({ body }) => body)
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
-    spans: () => bodies('/v1/traces').flatMap(decodeSpans),
-    points: () => bodies('/v1/metrics').flatMap(decodePoints),
     close: () => {
       server.close()
       server.closeAllConnections()
     },
   }
+}
+
+export function spansOf(requests: readonly OtlpRequest[]): ReceivedSpan[] {
+  return requests.filter(({ path }) => path === '/v1/traces').flatMap(({ body }) => decodeSpans(body))
+}
+
+export function allPointsOf(requests: readonly OtlpRequest[]): ReceivedPoint[] {
+  return requests.filter(({ path }) => path === '/v1/metrics').flatMap(({ body }) => decodePoints(body))
 }
