@@ -40,8 +40,7 @@ export function createInstruments(meter: Meter): Instruments {
     recordJob({ queue, outcome, seconds, facts }) {
       jobs.add(1, { queue, outcome })
       duration.record(seconds, { queue, outcome })
-      // What an attempt that did not count has handled is handled again.
-      if (outcome !== 'completed' || facts.stage === undefined) return
+      if (facts.stage === undefined) return
       samples.add(facts.samples ?? 0, { stage: facts.stage })
       bytes.add(facts.bytes ?? 0, { stage: facts.stage })
       if (facts.lagSeconds !== undefined) lag.record(facts.lagSeconds)

@@ -12,7 +12,7 @@ export type JobOutcome = 'completed' | 'failed' | 'overtaken' | 'expired' | 'han
 export interface JobFacts {
   readonly samples?: number
   readonly bytes?: number
-  /** What was done with these samples: `packed` when their chunk is stored, `verified` when it is proved. */
+  /** What was done with these samples, said after the commit: `packed`, their chunk is stored; `verified`, it is proved. */
   readonly stage?: 'packed' | 'verified'
   /** From the insert of a chunk's oldest sample to the chunk's proof. */
   readonly lagSeconds?: number

@@ -16,15 +16,21 @@ export interface OtlpReceiver {
   close(): void
 }
 
-/** `silent` takes requests and never answers. */
-export async function startOtlpReceiver(options: { silent?: boolean } = {}): Promise<OtlpReceiver> {
+/** `silent` takes requests and never answers; `dripping` begins an answer that never ends. */
+export async function startOtlpReceiver(mode: 'prompt' | 'silent' | 'dripping' = 'prompt'): Promise<OtlpReceiver> {
   const requests: OtlpRequest[] = []
   const server = createServer((request, response) => {
     const parts: Buffer[] = []
     request.on('data', (part: Buffer) => parts.push(part))
     request.on('end', () => {
       requests.push({ path: request.url ?? '', headers: request.headers, body: Buffer.concat(parts) })
-      if (!options.silent) response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end()
+      if (mode === 'silent') return
+      response.writeHead(200, { 'content-type': 'application/x-protobuf' })
+      if (mode === 'prompt') response.end()
+      else {
+        const drip = setInterval(() => response.write('.'), 100)
+        response.on('close', () => clearInterval(drip))
+      }
     })
   })
   server.listen(0, '127.0.0.1')

@@ -45,6 +45,8 @@ describe('parseConfig', () => {
     ['STORAGE_DRIVER', 'floppy'],
     ['STORAGE_BUCKET', '../up'],
     ['LOG_LEVEL', 'loud'],
+    ['OTEL_RESOURCE_ATTRIBUTES', 'without a value'],
+    ['OTEL_RESOURCE_ATTRIBUTES', 'a=%'],
   ])('refuses %s=%s, and says what it must be and what it is', (name, value) => {
     const sentence = `the environment is not right:\n  ${name} must be `
     expect(() => parseConfig({ DATABASE_URL, [name]: value })).toThrow(
@@ -124,5 +126,38 @@ describe('readEnvironment', () => {
   test('does without files, and takes no offence at a folder named .env', () => {
     mkdirSync(join(directory, '.env'))
     expect(readEnvironment(directory).PATH).toBe(process.env.PATH)
+  })
+})
+
+describe('where telemetry goes', () => {
+  const OTEL_EXPORTER_OTLP_ENDPOINT = 'https://otlp.example.org/otlp/'
+
+  test('is nowhere without an endpoint', () => {
+    expect(parseConfig({ DATABASE_URL, OTEL_EXPORTER_OTLP_HEADERS: 'a=b' }).otlp).toBe(null)
+  })
+
+  test('is an endpoint with headers, a service and attributes, percent-decoded', () => {
+    const config = parseConfig({
+      DATABASE_URL,
+      OTEL_EXPORTER_OTLP_ENDPOINT,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20YTpi%3D%3D, x-tenant = lab=1,',
+      OTEL_SERVICE_NAME: 'entropy',
+      OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=a%2Cb',
+    })
+    expect(config.otlp).toEqual({
+      endpoint: 'https://otlp.example.org/otlp',
+      headers: { authorization: 'Basic YTpi==', 'x-tenant': 'lab=1' },
+      serviceName: 'entropy',
+      resourceAttributes: { 'deployment.environment.name': 'a,b' },
+    })
+  })
+
+  test.each([
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'otlp.example.org:4318', 'must be an http or https URL'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'Bearer hunter2', 'must be name=value,name=value'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'authorization=hunter2%', 'must be name=value,name=value'],
+  ])('refuses %s=%s without repeating it', (name, value, sentence) => {
+    expect(() => parseConfig({ DATABASE_URL, [name]: value })).toThrow(sentence)
+    expect(() => parseConfig({ DATABASE_URL, [name]: value })).not.toThrow(value)
   })
 })

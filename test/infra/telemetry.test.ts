@@ -86,6 +86,14 @@ async function renew(): Promise<void> {
   receiver.requests.length = 0
 }
 
+/** The proof of one chunk, once. */
+async function sendTest(): Promise<void> {
+  await db.query(
+    `insert into pgboss.job (name, retry_limit, data)
+     select 'test-chunk', 0, json_build_object('chunk_id', id) from public.storj_chunks limit 1`,
+  )
+}
+
 const drain = (env?: Record<string, string>) => cli.run(['work', '--drain', '--json'], { env })
 const linesOf = ({ stderr }: Finished) =>
   stderr
@@ -184,6 +192,14 @@ test('a tick tells of the state of the whole', async () => {
   expect(valuesOf(requests, 'coherence.chunks', 'state')).toEqual({ ...none, verified: 1 })
 })
 
+test('a chunk that is proved again is counted again, and has no lag', async () => {
+  await sendTest()
+  await drain()
+  const { requests } = receiver
+  expect(valuesOf(requests, 'coherence.samples', 'stage')).toEqual({ verified: SAMPLES })
+  expect(pointsOf(requests, 'coherence.chunk.lag')).toEqual([])
+})
+
 test('every log line of a job carries the id of its trace', () => {
   const lines = linesOf(outcome).filter((line) => line.job !== undefined)
   const spans = new Map(spansOf(drained).map((span) => [span.attributes['coherence.job_id'], span]))
@@ -203,22 +219,28 @@ test('a worker that SIGTERM ends sends all it has', async () => {
   expect(valuesOf(receiver.requests, 'coherence.samples', 'stage')).toEqual({ packed: SAMPLES, verified: SAMPLES })
 })
 
-test('an endpoint that refuses, or takes and never answers, costs no job and is told of once', async () => {
+test('an endpoint that refuses, or never answers, or never ends its answer, costs no job', async () => {
   const gone = await startOtlpReceiver()
   gone.close()
-  const silent = await startOtlpReceiver({ silent: true })
+  const silent = await startOtlpReceiver('silent')
+  const dripping = await startOtlpReceiver('dripping')
   try {
-    for (const { url } of [gone, silent]) {
+    for (const { url } of [gone, silent, dripping]) {
       await renew()
       const finished = await drain({ OTEL_EXPORTER_OTLP_ENDPOINT: url })
       expect(finished.code).toBe(0)
       const jobs = { 'upload-chunk': 1, 'test-chunk': 1, prune: 1, sweep: 1 }
       expect(finished.json()).toMatchObject({ failed: {}, stopped: 'idle', completed: jobs })
-      expect(linesOf(finished).filter((line) => line.msg.startsWith('telemetry was not delivered'))).toHaveLength(1)
+      const told = linesOf(finished).filter((line) => line.msg.startsWith('telemetry was not delivered'))
+      // An answer that has begun is neither a failure nor a success.
+      expect(told).toHaveLength(url === dripping.url ? 0 : 1)
     }
-    expect(spansOf(silent.requests).map((span) => span.name)).toContain('test-chunk')
+    for (const { requests } of [silent, dripping]) {
+      expect(spansOf(requests).map((span) => span.name)).toContain('test-chunk')
+    }
   } finally {
     silent.close()
+    dripping.close()
   }
 })
 
@@ -232,10 +254,7 @@ test('without an endpoint nothing of OpenTelemetry is loaded', async () => {
 test('a failure is told of without any secret, on the wire and in the log', async () => {
   rmSync(join(cli.directory, FOLDER, 'entropy-chunks', 'v1'), { recursive: true })
   await db.query('delete from pgboss.job')
-  await db.query(
-    `insert into pgboss.job (name, retry_limit, data)
-     select 'test-chunk', 0, json_build_object('chunk_id', id) from public.storj_chunks limit 1`,
-  )
+  await sendTest()
   const failure = await drain()
   expect(failure.json()).toMatchObject({ completed: {}, failed: { 'test-chunk': 1 } })
   const { requests } = receiver
