@@ -17,8 +17,8 @@ import { libraryVersion } from './version.ts'
 
 /** One export, its retries included. A closing reader waits for the export under way and makes one more. */
 const EXPORT_MS = 2_000
-/** All of the closing; a worker that was told to stop has taken up to 20 s, and is killed after 25 or 30. */
-const CLOSE_MS = 4_500
+/** All of the closing: a worker that was told to stop has taken up to 20 s by then, and is killed after 25. */
+const CLOSE_MS = 3_500
 
 const SCOPE = 'coherence'
 

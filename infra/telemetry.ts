@@ -5,7 +5,7 @@ import type { Redactor } from './redact.ts'
 
 export interface OpenTelemetry {
   readonly telemetry: Telemetry
-  /** Sends what is left; resolves in any case, within 5 s. */
+  /** Sends what is left; resolves in any case, within 4 s. */
   readonly close: () => Promise<void>
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -27,9 +27,16 @@ afterAll(async () => {
 
 const CHUNK = 'aaaaaaaa-0000-4000-8000-000000000001'
 
+const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+const alerts = /```sql\n(.*?)```/s.exec(page)![1]
+
+/** What `status --check` says; the SQL of docs/operations.md says the same, as long as its limits are the default ones. */
 async function check(...flags: string[]): Promise<{ code: number | null; problems: string[] }> {
   const outcome = await cli.run(['status', '--check', '--json', ...flags])
-  return { code: outcome.code, problems: outcome.json().problems.map((problem: { code: string }) => problem.code) }
+  const problems = outcome.json().problems.map((problem: { code: string }) => problem.code)
+  const { rows } = await db.query(alerts)
+  if (flags.length === 0) expect(rows.map((row) => row.alert)).toEqual(problems)
+  return { code: outcome.code, problems }
 }
 
 test('a system that never ticked needs a person', async () => {
