@@ -34,6 +34,21 @@ export async function readPipelineHealth(db: Queryable): Promise<PipelineHealth>
   return rows[0]
 }
 
+/**
+ * The longest from a chunk's making to its proof, in seconds, of the chunks proved in each half hour of the last 12, oldest first;
+ * null where none was.
+ */
+export async function listProofLags(db: Queryable): Promise<(number | null)[]> {
+  const { rows } = await db.query<{ lag: number | null }>(
+    `select max(extract(epoch from c.verified_at - c.created_at))::float8 as lag
+     from generate_series(23, 0, -1) as back
+     left join public.storj_chunks c on c.verified_at > now() - (back + 1) * interval '30 minutes'
+       and c.verified_at <= now() - back * interval '30 minutes' and c.created_at > now() - interval '2 days'
+     group by back order by back desc`,
+  )
+  return rows.map((row) => row.lag)
+}
+
 /** Chunks that need a person, with why. */
 export async function listTroubledChunks(
   db: Queryable,

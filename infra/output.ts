@@ -128,12 +128,12 @@ export function formatList(entries: readonly (readonly [label: string, text: str
 }
 
 /** `text` in lines of WIDTH, each indented; a word longer than a line has one of its own. */
-export function wrap(text: string, indent = 0): string {
+export function wrap(text: string, indent = 0, width = WIDTH): string {
   const lines: string[] = []
   for (const paragraph of text.split('\n')) {
     let line = ''
     for (const word of paragraph.trim().split(/ +/)) {
-      if (line !== '' && indent + line.length + 1 + word.length > WIDTH) {
+      if (line !== '' && indent + line.length + 1 + word.length > width) {
         lines.push(line)
         line = word
       } else line += line === '' ? word : ` ${word}`

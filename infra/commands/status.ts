@@ -1,11 +1,20 @@
-import { listTroubledChunks, readPipelineHealth } from '../../db/health.ts'
-import { countUnprovedObjects } from '../../db/replicas.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { listProofLags, listTroubledChunks, readPipelineHealth } from '../../db/health.ts'
 import { countJobs, listDeadLetters, measureQueues } from '../../db/queues.ts'
+import { countUnprovedObjects } from '../../db/replicas.ts'
+import type { JobContext } from '../../jobs/context.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
 import { usage, type Register } from '../command.ts'
-import { findHealthProblems } from '../health-problems.ts'
-import { formatAge, formatList, formatTable, wrap } from '../output.ts'
+import { findHealthProblems, type HealthLimits } from '../health-problems.ts'
+import { describeStatus, type StatusDocument } from '../status-text.ts'
 import { withContext } from './with-context.ts'
+
+interface Flags {
+  watch?: string | true
+  check?: boolean
+  maxLag?: string
+  maxTickAge: string
+}
 
 /** A sample should be proved when its chunk is due and this much later: several ticks, retries, a restart of the workers. */
 const LAG_SECONDS = 1800
@@ -16,64 +25,49 @@ export const statusCommand: Register = (program, bind) => {
   program
     .command('status')
     .description('what an operator looks at: backlog, chunks, queues, failures')
+    .option('--watch [seconds]', 'again and again, every 5 seconds unless told, until Ctrl-C')
     .option('--check', 'exit 1 if something needs a person: for monitors')
     .option('--max-lag <seconds>', `a sample this old should be proved (default: CHUNK_MAX_AGE + ${LAG_SECONDS})`)
     .option('--max-tick-age <seconds>', 'a tick should have run within', String(TICK_SECONDS))
     .action(
-      bind(async ({ output }, flags: { check?: boolean; maxLag?: string; maxTickAge: string }) => {
+      bind(async ({ output, json, signal }, flags: Flags) => {
         const maxLag = flags.maxLag === undefined ? undefined : parseSeconds('--max-lag', flags.maxLag)
         const tickSeconds = parseSeconds('--max-tick-age', flags.maxTickAge)
-        return await withContext(async ({ context: { pool, mirror, settings } }) => {
-          const health = await readPipelineHealth(pool)
-          const deadLetterCount = (await measureQueues(pool)).find(({ queue }) => queue === DEAD_LETTER)?.ready ?? 0
-          const lagSeconds = maxLag ?? settings.chunkMaxAgeSeconds + LAG_SECONDS
-          const problems = findHealthProblems(health, deadLetterCount, { lagSeconds, tickSeconds })
-          const jobs = (await countJobs(pool)).filter((row) => row.queue !== DEAD_LETTER)
-          const deadLetters = await listDeadLetters(pool, 10)
-          const troubled = await listTroubledChunks(pool, 10)
-          const unmirrored = mirror ? await countUnprovedObjects(pool, mirror) : null
-          output.result({ ...health, problems, unmirrored, jobs, deadLetters, troubledChunks: troubled }, () => {
-            const { chunks, analyses } = health
-            const oldest =
-              health.oldestWaitingSeconds === null ? '' : `, the oldest for ${formatAge(health.oldestWaitingSeconds)}`
-            const lines = [
-              formatList([
-                ['waiting', `${health.waitingSamples} samples${oldest}`],
-                [
-                  'chunks',
-                  `${chunks.pending} pending, ${chunks.uploading} uploading, ${chunks.unverified} unverified, ` +
-                    `${chunks.verified} verified, ${chunks.failed} failed`,
-                ],
-                ...(unmirrored === null ? [] : [['mirror', `${unmirrored} objects not there yet`] as const]),
-                ['analyses', `${analyses.queued} queued, ${analyses.running} running`],
-                ['last tick', health.lastTick?.toISOString() ?? 'never'],
-                ['last prune', health.lastPrune?.toISOString() ?? 'never'],
-              ]),
-            ]
-            if (jobs.length > 0) {
-              const rows = jobs.map((row) => [row.queue, row.state, row.jobs])
-              lines.push('', formatTable(['queue', 'state', 'jobs'], rows, 'llr'))
-            }
-            if (deadLetters.length > 0) {
-              lines.push('', 'Dead letters (`coherence backfill redrive` tries them again):')
-              for (const letter of deadLetters) {
-                lines.push(`  ${letter.queue}  ${letter.failedAt.toISOString()}`, wrap(letter.error ?? 'no reason', 4))
-              }
-            }
-            if (troubled.length > 0) {
-              lines.push('', 'Chunks that need a look (`coherence backfill chunks` revives those that failed):')
-              for (const chunk of troubled) {
-                lines.push(`  ${chunk.id}  ${chunk.status}`, wrap(chunk.error ?? 'no reason', 4))
-              }
-            }
-            if (problems.length > 0) lines.push('', 'What needs a person:')
-            for (const { message } of problems) lines.push(wrap(message, 2))
-            return lines.join('\n')
-          })
-          return flags.check && problems.length > 0 ? 1 : 0
+        const every =
+          flags.watch === undefined ? undefined : parseSeconds('--watch', flags.watch === true ? '5' : flags.watch)
+        if (every !== undefined && (json || flags.check))
+          throw usage('--watch is for people: not with --json or --check.')
+        return await withContext(async ({ context }) => {
+          const lagSeconds = maxLag ?? context.settings.chunkMaxAgeSeconds + LAG_SECONDS
+          const read = () => readStatus(context, { lagSeconds, tickSeconds })
+          const colours = process.stdout.isTTY && process.stdout.hasColors()
+          for (;;) {
+            const status = await read()
+            if (every !== undefined && process.stdout.isTTY) process.stdout.write('\u001b[H\u001b[2J')
+            if (json) output.result(status, () => '')
+            // As it is: `result` would take the colours for somebody's control characters.
+            else process.stdout.write(`${describeStatus(status, { colours })}\n`)
+            if (every === undefined) return flags.check && status.problems.length > 0 ? 1 : 0
+            await sleep(every * 1000, undefined, { signal }).catch(() => {})
+            if (signal.aborted) return 0
+          }
         })
       }),
     )
+}
+
+async function readStatus({ pool, mirror }: JobContext, limits: HealthLimits): Promise<StatusDocument> {
+  const health = await readPipelineHealth(pool)
+  const deadLetterCount = (await measureQueues(pool)).find(({ queue }) => queue === DEAD_LETTER)?.ready ?? 0
+  return {
+    ...health,
+    problems: findHealthProblems(health, deadLetterCount, limits),
+    unmirrored: mirror ? await countUnprovedObjects(pool, mirror) : null,
+    lag: await listProofLags(pool),
+    jobs: (await countJobs(pool)).filter((row) => row.queue !== DEAD_LETTER),
+    deadLetters: await listDeadLetters(pool, 10),
+    troubledChunks: await listTroubledChunks(pool, 10),
+  }
 }
 
 function parseSeconds(name: string, text: string): number {

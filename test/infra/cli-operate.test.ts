@@ -111,11 +111,19 @@ test('status tells of failures and what to do about them', async () => {
   await db.query(`update public.storj_chunks set status = 'failed', last_error = $1`, [why])
   const { code, stdout, stderr } = await cli.run(['status'])
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  expect(stdout).toMatch(/\nchunks .* 1 failed\n/)
-  expect(stdout).toMatch(
-    /\nChunks that need a look \(`coherence backfill chunks` revives those that failed\):\n {2}[\da-f-]{36} {2}failed\n {4}the disk/,
-  )
-  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
+  expect(stdout).toMatch(/\n {2}chunks {6}1 failed\n/)
+  expect(stdout).toMatch(/\nChunks that need a look\n {2}[\da-f-]{36} {2}failed\n {4}the disk/)
+  expect(stdout.replaceAll(/\s+/g, ' ')).toContain('then run `coherence backfill chunks`.')
+  for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+  // Nothing in a pipe but text.
+  expect(stdout).not.toContain('\u001b')
+})
+
+test('status --watch says it again and again, until it is stopped', async () => {
+  const { child, finished, seen } = cli.start(['status', '--watch', '0.2'])
+  await seen(/waiting [^]*waiting [^]*waiting /)
+  child.kill('SIGINT')
+  expect((await finished).code).toBe(0)
 })
 
 test('backfill --dry-run says what it would send, and sends nothing', async () => {
