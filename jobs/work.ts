@@ -73,6 +73,10 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     if (options.mode === 'drain') return await listReadyQueues(context.pool, queues)
     return await (looking ??= listReadyQueues(context.pool, queues).finally(() => (looking = undefined)))
   }
+  const wake = () => {
+    awake.abort()
+    awake = new AbortController()
+  }
   /** Of queues whose jobs are done one at a time, those that have one in hand. */
   const inHand = new Set<QueueName>()
   /** Fetches from a queue and does what comes; how many jobs there were. */
@@ -81,8 +85,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     if (jobs.length > 0) {
       lastFound = performance.now()
       // Where one job is, there may be more.
-      awake.abort()
-      awake = new AbortController()
+      wake()
     }
     const outcomes = await runBatch(context, queue, jobs, handBack.signal)
     for (const ok of outcomes) {
@@ -130,7 +133,11 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       }
       if (found > 0) continue
       // A sibling that is still at work may yet send jobs that are ready at once.
-      if (options.mode === 'drain' && busy === 0) return
+      if (options.mode === 'drain' && busy === 0) {
+        // Those who rest have nothing to wait for any more.
+        wake()
+        return
+      }
       await (resting ??= rest().finally(() => (resting = undefined)))
     }
   }

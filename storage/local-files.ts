@@ -62,16 +62,26 @@ export async function fileHolds(path: string, size: number, sha256: string): Pro
   return digest.digest('hex') === sha256
 }
 
-/** Brings the names in `folder` and in each folder above it, up to `root`, to the disk. */
-export async function syncFolders(folder: string, root: string): Promise<void> {
-  for (let path = folder; ; path = dirname(path)) {
-    const handle = await open(path, 'r')
-    try {
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    if (path === root || path === dirname(path)) return
+/**
+ * Brings the names in `folder` to the disk, and the folder's own name and those above it, up to `root`. Folders of `durable`, of
+ * which that is known, are passed over; the others are added. Nobody removes a folder.
+ */
+export async function syncFolders(folder: string, root: string, durable: Set<string>): Promise<void> {
+  await syncFolder(folder)
+  const found: string[] = []
+  for (let path = folder; path !== root && path !== dirname(path) && !durable.has(path); path = dirname(path)) {
+    await syncFolder(dirname(path))
+    found.push(path)
+  }
+  for (const path of found) durable.add(path)
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

@@ -58,6 +58,8 @@ class LocalObjectStore implements LocalStore {
   readonly bucket: string
   readonly root: string
   readonly #hardLinks: boolean
+  /** Folders whose names this process has brought to the disk. */
+  readonly #durable = new Set<string>()
 
   constructor(root: string, bucket: string, hardLinks: boolean) {
     this.root = root
@@ -80,7 +82,7 @@ class LocalObjectStore implements LocalStore {
         throw new CoherenceError('STORE_CONFLICT', `${target} exists with other bytes; nothing was overwritten`)
       }
       // Also for an object found: its writer may have been killed just before this.
-      await syncFolders(dirname(target), this.root)
+      await syncFolders(dirname(target), this.root, this.#durable)
       return { created }
     } catch (error) {
       throw storeError(error, this.root, `writing ${key}`, bytes.length)

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { finished } from 'node:stream/promises'
 import type { Pool } from 'pg'
 import { to as copyTo } from 'pg-copy-streams'
@@ -82,6 +83,8 @@ async function load(pool: Pool, size: Size, signal: AbortSignal): Promise<void> 
   await loadSamples(pool, { ...size, start: midnight }, signal)
   // As autovacuum would have by then; it also reads every page once, so that COPY need not be the first.
   await pool.query('vacuum analyze public.entropy_samples')
+  // What the load has left for the disk to write would be written by the first fsync of a chunk.
+  execFileSync('sync')
 }
 
 /** `concurrency`: jobs at a time, as many as a worker does unless told. */
