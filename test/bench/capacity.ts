@@ -7,9 +7,9 @@
 const ROWS_PER_DEVICE_DAY = 86_400
 
 /** docs/performance.md: devices' samples, 100 a call; packing, 32 B: claim. docs/scaling.md, workers: read and write of its chunk. */
-const SERVER_CPU_US_PER_ROW = { insert: 22, claim: 13.5, chunk: 2 }
-/** docs/performance.md: a claim writes 862 bytes of WAL a row of 256 bytes, 1.7 times an insert. docs/scaling.md, workers: 55 more. */
-const WAL_BYTES_PER_ROW = 862 + 862 / 1.7 + 55
+const SERVER_CPU_US_PER_ROW = { insert: 22, claim: 0.2, chunk: 2 }
+/** docs/performance.md, a sample's life, 32 B: insert, verify and rollup, prune. */
+const WAL_BYTES_PER_ROW = 541 + 49 + 4
 /** docs/scaling.md, workers: what each job more adds from one worker to eight, which are rollups of a device's hour. */
 const PER_ROLLUP = { serverCpuMs: 7, workerCpuMs: 21, walBytes: 16_000 }
 /** docs/scaling.md, workers: one worker's CPU less its rollups. */
@@ -17,7 +17,7 @@ const WORKER_CPU_US_PER_ROW = 9
 /** docs/performance.md: the rollup of an hour's network, of 60 devices in 430 ms; the screen of 499,500 pairs in 0.8 s. */
 const NETWORK_S = { perDevice: 0.43 / 60, perMillionPairs: 0.8 }
 /** docs/scaling.md: bytes per device and day, 32 B/s. */
-const TABLE_BYTES_PER_DEVICE_DAY = 48.5e6
+const TABLE_BYTES_PER_DEVICE_DAY = 25.4e6
 const STORE_BYTES_PER_DEVICE_DAY = 7.66e6 + 0.95e6
 /** … of what stays after pruning: a row of hours, and of chunk_analysis per device and chunk. */
 const STATS_BYTES_PER_DEVICE_DAY = 0.26e6
@@ -25,8 +25,8 @@ const ANALYSIS_BYTES = 0.75e6 / 288
 /** What a reader gets over the wire a row of 32 bytes: COPY's binary columns. */
 const COPY_BYTES_PER_ROW = 132
 
-/** db/chunks.ts and CHUNK_MAX_AGE. */
-const CHUNK = { rows: 250_000, seconds: 300 }
+/** jobs/pack.ts, nine tenths of CHUNK_MAX_ROWS, and CHUNK_MAX_AGE. */
+const CHUNK = { rows: 225_000, seconds: 300 }
 
 /** Dollars; sources and dates in docs/scaling.md. */
 const PRICES = {
