@@ -10,16 +10,13 @@ import { inTransaction } from '../db/pool.ts'
 import { markReplica, recordReplica, type Replica } from '../db/replicas.ts'
 import { replaceChunkSlices } from '../db/slices.ts'
 import { holdBuckets } from '../db/stats.ts'
+import { analyzeChunk } from '../pipeline/analyze-chunk.ts'
 import { decodeChunk } from '../pipeline/chunk-format.ts'
 import { slicesKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import type { SampleColumns } from '../pipeline/samples.ts'
-import { segmentByDevice } from '../pipeline/segments.ts'
 import { encodePartial } from '../pipeline/slice-codec.ts'
 import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
 import { encodeSlices } from '../pipeline/slices-format.ts'
-import { findAlarms } from '../pipeline/alarms.ts'
-import { BATTERY_VERSION, runSuite } from '../pipeline/tests/registry.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
@@ -99,34 +96,6 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
 /** Seconds; undefined if the rows have left Postgres, or it does not answer: the job is done all the same. */
 async function measureLag(context: JobContext, chunk: StoredChunk): Promise<number | undefined> {
   return (await readChunkLag(context.pool, chunk.id).catch(() => null)) ?? undefined
-}
-
-/** The chunk battery on every device of the chunk, per contiguous segment. */
-export function analyzeChunk(samples: SampleColumns) {
-  const devices = segmentByDevice(samples)
-  const results = devices.map((device) =>
-    runSuite(
-      'chunk',
-      device.segments.map((segment) => segment.bytes),
-    ),
-  )
-  return {
-    tests: {
-      version: BATTERY_VERSION,
-      bit_order: 'msb',
-      devices: devices.map((device, i) => ({ device_id: device.deviceId, results: results[i] })),
-    },
-    metrics: {
-      devices: devices.map(({ deviceId, segments, emptySamples, lengthMismatches, ...counts }, i) => ({
-        device_id: deviceId,
-        alarms: findAlarms(results[i]),
-        ...counts,
-        empty_samples: emptySamples,
-        length_mismatches: lengthMismatches,
-        segments: segments.length,
-      })),
-    },
-  }
 }
 
 /** The partials as an object beside the chunk, named by their own hash: another version of them gets another key. */

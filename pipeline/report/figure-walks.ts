@@ -15,7 +15,7 @@ interface Step {
 
 /** Cumulative deviation of the network over the window, its pointwise envelope, and the control. */
 export function drawWalk(
-  network: NetworkPart,
+  network: Pick<NetworkPart, 'trace' | 'control' | 'bucket_seconds'>,
   kind: Walk,
   frame: { from: string; to: string; width: number; height: number },
 ): Html {
@@ -43,7 +43,7 @@ export function drawWalk(
     frame.height,
   )
   const description =
-    `It ends at ${formatFixed(last.value, 1)} after ${network.sums?.seconds ?? 0} seconds; the 95 % envelope there is ` +
+    `It ends at ${formatFixed(last.value, 1)} after ${network.trace.at(-1)?.seconds ?? 0} seconds; the 95 % envelope there is ` +
     `${kind === 'pair' ? '± ' : ''}${formatFixed(edge.value, 1)}` +
     (lastControl ? `, and the pseudo-random control ends at ${formatFixed(lastControl.value, 1)}.` : '.')
   const marks: Markish[] = [
@@ -99,7 +99,10 @@ export function drawWalk(
 }
 
 /** The window; if most of it is empty the hours that are not, or of minutes the minutes. */
-function shownTimes(network: NetworkPart, frame: { from: string; to: string }): [Date, Date] {
+function shownTimes(
+  network: Pick<NetworkPart, 'trace' | 'bucket_seconds'>,
+  frame: { from: string; to: string },
+): [Date, Date] {
   const [from, to] = [Date.parse(frame.from), Date.parse(frame.to)]
   const bucket = 1000 * (network.bucket_seconds ?? 60)
   const [first, last] = [network.trace[0], network.trace.at(-1)].map((point) => (point ? Date.parse(point.end) : to))

@@ -1,0 +1,150 @@
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { formatCount, formatFixed, formatInteger, formatP, formatTime } from '../../../pipeline/report/format.ts'
+import type { TestResult } from '../../../pipeline/tests/definition.ts'
+import type { ChunkDevice, OpenedChunk } from './open-chunk.ts'
+import { facts, flag, formatBytes, table } from './parts.ts'
+
+/** An opened chunk: what it is, its devices, the battery on one of them, its first rows. */
+export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VNode {
+  const [chosen, setChosen] = useState(chunk.devices[0]?.device_id)
+  const heading = useRef<HTMLHeadingElement>(null)
+  // It was asked for: readers of screens and keyboards are taken to it.
+  useEffect(() => heading.current?.focus(), [])
+  const device = chunk.devices.find(({ device_id: id }) => id === chosen)
+  return html`<section aria-labelledby="chunk">
+    <h2 id="chunk" tabindex="-1" ref=${heading}>${name}</h2>
+    ${facts([
+      ['Samples', formatCount(chunk.rows), formatBytes(chunk.bytes)],
+      ['Devices', formatInteger(chunk.devices.length), `${formatInteger(alarmsOf(chunk.devices))} alarms`],
+      ['First sample', clock(chunk.from), day(chunk.from)],
+      ['Last sample', clock(chunk.to), day(chunk.to)],
+      ['File', formatBytes(chunk.fileBytes), `by version ${chunk.libraryVersion}`],
+    ])}
+    <dl>
+      <div>
+        <dt>Chunk</dt>
+        <dd><code>${chunk.chunkId}</code></dd>
+      </div>
+      <div>
+        <dt>SHA-256</dt>
+        <dd>${hashText(name, chunk)}</dd>
+      </div>
+    </dl>
+    ${table({
+      id: 'chunk-devices',
+      caption: 'Devices in this chunk. A segment is a run of samples whose sequence has no gap.',
+      columns: [
+        { head: 'Device' },
+        { head: 'Samples', numeric: true },
+        { head: 'Bytes', numeric: true },
+        { head: 'Segments', numeric: true },
+        { head: 'Missing', numeric: true },
+        { head: 'Duplicates', numeric: true },
+        { head: 'Alarms', numeric: true },
+      ],
+      rows: chunk.devices.slice(0, MOST_DEVICES).map((row) => ({
+        key: row.device_id,
+        cells: [
+          html`<code>${row.device_id}</code>`,
+          formatInteger(row.samples),
+          formatInteger(row.bytes),
+          formatInteger(row.segments),
+          formatInteger(row.missing),
+          formatInteger(row.duplicates),
+          row.alarms.length === 0 ? '0' : html`${flag('Alarm')} ${row.alarms.length}`,
+        ],
+      })),
+    })}
+    ${chunk.devices.length > MOST_DEVICES && html`<p>And ${formatInteger(chunk.devices.length - MOST_DEVICES)} more; the list below has all.</p>`}
+    ${
+      device !== undefined &&
+      html`<h3 id="tests">Tests</h3>
+        <div class="tools">
+          <label>
+            Device
+            <select value=${chosen} onChange=${(event: Event) => setChosen((event.target as HTMLSelectElement).value)}>
+              ${chunk.devices.map(({ device_id: id }) => html`<option value=${id}>${id}</option>`)}
+            </select>
+          </label>
+        </div>
+        ${testsTable(device, chunk.battery)}`
+    }
+    <h3>First samples</h3>
+    ${table({
+      id: 'chunk-rows',
+      caption: `The first ${formatInteger(chunk.firstRows.length)} of ${formatInteger(chunk.rows)} rows, and the first bytes of each.`,
+      columns: [
+        { head: html`Time <span class="unit">UTC</span>` },
+        { head: 'Device' },
+        { head: 'Sequence', numeric: true },
+        { head: 'Bytes', numeric: true },
+        { head: 'Data' },
+      ],
+      rows: chunk.firstRows.map((row, i) => ({
+        key: String(i),
+        cells: [
+          html`<span class="nowrap">${row.timestamp.slice(0, 23).replace('T', ' ')}</span>`,
+          html`<code title=${row.deviceId}>${row.deviceId.slice(0, 8)}</code>`,
+          row.sequence,
+          formatInteger(row.bytes),
+          html`<code class="nowrap">${row.hex}</code>`,
+        ],
+      })),
+    })}
+  </section>`
+}
+
+const MOST_DEVICES = 100
+
+function testsTable(device: ChunkDevice, version: string): VNode {
+  const alarms = new Set(device.alarms.map(({ test }) => test))
+  return table({
+    id: 'chunk-tests',
+    caption: `The battery that the pipeline runs on every chunk, version ${version}, run here. P is that of an ideal source; an alarm is below 10⁻⁹.`,
+    columns: [{ head: 'Test' }, { head: 'P', numeric: true }, { head: 'Statistic', numeric: true }, { head: 'Result' }],
+    rows: device.results.map((result) => ({
+      key: result.test,
+      cells: [
+        html`<code>${result.test}</code>`,
+        html`<span class="nowrap">${pText(result)}</span>`,
+        formatFixed(result.statistic, 4),
+        alarms.has(result.test)
+          ? html`${flag('Alarm')} alarm`
+          : result.status === 'ok'
+            ? 'ok'
+            : (result.reason ?? result.status),
+      ],
+    })),
+  })
+}
+
+/** The smallest of several, with their number. */
+function pText({ p_values: ps }: TestResult): string {
+  if (ps.length === 0) return '–'
+  return ps.length === 1 ? formatP(ps[0]) : `${formatP(Math.min(...ps))} of ${ps.length}`
+}
+
+/** The pipeline names a file by the first 16 digits of its hash. */
+function hashText(name: string, { sha256 }: OpenedChunk): VNode | string {
+  if (sha256 === null) return 'Only pages over https may compute it.'
+  const [, named] = /-([0-9a-f]{16})\.arrow$/.exec(name) ?? []
+  const found = html`<code>${sha256}</code>`
+  if (named === undefined) return found
+  return named === sha256.slice(0, 16)
+    ? html`${found}, as its name says`
+    : html`${flag('Differs')} ${found}, and its name says ${named}…`
+}
+
+function alarmsOf(devices: readonly ChunkDevice[]): number {
+  return devices.reduce((sum, { alarms }) => sum + alarms.length, 0)
+}
+
+function clock(iso: string | null): string {
+  return iso === null ? '–' : formatTime(iso).slice(11)
+}
+
+function day(iso: string | null): string {
+  return iso === null ? 'no samples' : formatTime(iso).slice(0, 10)
+}
