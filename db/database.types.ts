@@ -908,6 +908,7 @@ export type Database = {
           name: string
           runs_test: Json | null
           sample_count: number | null
+          seconds_covered: number | null
           status: Database['public']['Enums']['device_status']
           uniformity_chi_square: Json | null
         }

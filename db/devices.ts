@@ -25,6 +25,15 @@ export async function findDeviceProfile(db: Queryable, deviceId: string): Promis
   return rows[0] ? { ...rows[0], nextSequence: BigInt(rows[0].nextSequence) } : null
 }
 
+/** The ids of active devices of that name. */
+export async function findDevicesByName(db: Queryable, name: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from public.devices where name = $1 and status = 'active' order by created_at, id`,
+    [name],
+  )
+  return rows.map((row) => row.id)
+}
+
 /** Creates a user as a sign-up would, for the embedded stack, where there is no Supabase Auth. */
 export async function createLocalUser(db: Queryable, email: string): Promise<string> {
   const existing = await db.query<{ id: string }>('select id from public.profiles where email = $1', [email])

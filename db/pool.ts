@@ -123,3 +123,17 @@ export async function inTransaction<T>(pool: Pool, work: (tx: PoolClient) => Pro
     client.release(broken)
   }
 }
+
+/** Runs `work` in one transaction that sees one moment, can change nothing, and whose statements end after `timeoutMs`. */
+export async function inReadOnlyTransaction<T>(
+  pool: Pool,
+  timeoutMs: number,
+  work: (tx: PoolClient) => Promise<T>,
+): Promise<T> {
+  return await inTransaction(pool, async (tx) => {
+    await tx.query(
+      `set transaction isolation level repeatable read, read only; set local statement_timeout = ${Math.ceil(timeoutMs)}`,
+    )
+    return await work(tx)
+  })
+}

@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
   work: async () => (await import('./commands/work.ts')).workCommand,
   status: async () => (await import('./commands/status.ts')).statusCommand,
   report: async () => (await import('./commands/report.ts')).reportCommand,
+  console: async () => (await import('./commands/console.ts')).consoleCommand,
   backfill: async () => (await import('./commands/backfill.ts')).backfillCommand,
   storage: async () => (await import('./commands/storage.ts')).storageCommand,
   analyze: async () => (await import('./commands/analyze.ts')).analyzeCommand,

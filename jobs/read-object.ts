@@ -1,10 +1,15 @@
 import { listReplicas, type Replica, type ReplicaKind } from '../db/replicas.ts'
+import type { Queryable } from '../db/pool.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { type ObjectStore, sha256Hex } from '../storage/object-store.ts'
 import type { JobContext } from './context.ts'
 
 /** The bytes of one replica, proved by size and hash. Throws CHUNK_CORRUPT if they are others. */
-export async function readReplica(context: JobContext, replica: Replica, signal?: AbortSignal): Promise<Uint8Array> {
+export async function readReplica(
+  context: Pick<JobContext, 'storeOf'>,
+  replica: Replica,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
   const bytes = await (await context.storeOf(replica)).get(replica.objectKey, { signal })
   const sha256 = sha256Hex(bytes)
   if (bytes.length !== replica.size || sha256 !== replica.sha256) {
@@ -20,7 +25,7 @@ export async function readReplica(context: JobContext, replica: Replica, signal?
 
 /** The bytes of a chunk's object from the first replica that is good, those of the configured store first. */
 export async function readObject(
-  context: JobContext,
+  context: Pick<JobContext, 'storeOf'> & { readonly pool: Queryable; readonly store: Pick<ObjectStore, 'backend'> },
   chunkId: string,
   kind: ReplicaKind,
   signal?: AbortSignal,
