@@ -45,6 +45,10 @@ const SETTINGS = z.object({
     .refine((url) => /^https?:\/\//.test(url) && URL.canParse(url), 'must be the project’s https URL')
     .optional(),
   SUPABASE_SECRET_KEY: z.string().min(1).optional(),
+  SUPABASE_ANON_KEY: z
+    .string()
+    .refine((key) => !isSecretKey(key), 'must be the public key: this one is secret, and pages show it to everybody')
+    .optional(),
   JWT_SECRET: z.string().min(1).optional(),
   STORJ_ENDPOINT: z.url('must be an http or https URL').default('https://gateway.storjshare.io'),
   STORJ_REGION: z.string().min(1).default('us-east-1'),
@@ -92,16 +96,23 @@ export interface Config {
 
 type Environment = Record<string, string | undefined>
 
+/** Where `coherence dev` keeps its data, and while it runs the settings that reach it. */
+export const DEV_DIRECTORY = '.coherence'
+export const DEV_ENVIRONMENT = 'dev.env'
+
 /**
  * The environment of this process over `.env.local` over `.env` of `directory`. An empty value counts as unset, so what is
- * beneath it shows. Throws CONFIG_INVALID for a file that cannot be read.
+ * beneath it shows. Where none names a database, that of the `coherence dev` which runs here. Throws CONFIG_INVALID for a file that
+ * cannot be read.
  */
 export function readEnvironment(directory = process.cwd()): Environment {
-  return {
+  const given = {
     ...readEnvFile(join(directory, '.env')),
     ...readEnvFile(join(directory, '.env.local')),
     ...withoutEmpty(process.env),
   }
+  if (given.DATABASE_URL !== undefined) return given
+  return { ...given, ...readEnvFile(join(directory, DEV_DIRECTORY, DEV_ENVIRONMENT)) }
 }
 
 function readEnvFile(path: string): Environment {
@@ -166,11 +177,36 @@ export function readJwtSecret(environment: Environment): string | undefined {
   return SETTINGS.pick({ JWT_SECRET: true }).parse(environment).JWT_SECRET
 }
 
-/** The secret key under the names that other tools of Supabase give it. */
+/** The project that people sign in to, and the origins of stores whose links they follow. */
+export interface SignInConfig {
+  readonly url: string
+  readonly key: string
+  readonly storeOrigins: readonly string[]
+}
+
+/**
+ * What a page of the console needs to sign people in; null unless URL and public key of the project are set. Throws CONFIG_INVALID
+ * if they are not right.
+ */
+export function parseSignIn(environment: Environment): SignInConfig | null {
+  const given = withoutAliases(withoutEmpty(environment))
+  const parsed = SETTINGS.pick({ SUPABASE_URL: true, SUPABASE_ANON_KEY: true, STORJ_ENDPOINT: true }).safeParse(given)
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${String(issue.path[0])} ${issue.message}`)
+    throw new CoherenceError('CONFIG_INVALID', `the environment is not right:\n${lines.join('\n')}`)
+  }
+  const { SUPABASE_URL: url, SUPABASE_ANON_KEY: key, STORJ_ENDPOINT: storj } = parsed.data
+  return url === undefined || key === undefined ? null : { url, key, storeOrigins: [new URL(storj).origin] }
+}
+
+/** Keys under the names that other tools of Supabase give them. */
 function withoutAliases(given: Environment): Environment {
-  const { SUPABASE_SERVICE_KEY, SUPABASE_SERVICE_ROLE_KEY } = given
-  const key = given.SUPABASE_SECRET_KEY ?? SUPABASE_SERVICE_KEY ?? SUPABASE_SERVICE_ROLE_KEY
-  return key === undefined ? given : { ...given, SUPABASE_SECRET_KEY: key }
+  const { SUPABASE_SERVICE_KEY, SUPABASE_SERVICE_ROLE_KEY, SUPABASE_PUBLISHABLE_KEY } = given
+  return withoutEmpty({
+    ...given,
+    SUPABASE_SECRET_KEY: given.SUPABASE_SECRET_KEY ?? SUPABASE_SERVICE_KEY ?? SUPABASE_SERVICE_ROLE_KEY,
+    SUPABASE_ANON_KEY: given.SUPABASE_ANON_KEY ?? SUPABASE_PUBLISHABLE_KEY,
+  })
 }
 
 function supabaseOf({ SUPABASE_URL: url, SUPABASE_SECRET_KEY: secretKey }: Settings): Config['supabase'] {
@@ -215,6 +251,13 @@ const NEEDED_BY = {
 
 /** Variables whose values are never shown. */
 const SECRET = /^DATABASE_|KEY|SECRET|TOKEN|PASSWORD|OTLP/
+
+/** Of either generation: `sb_secret_…`, or a JWT of the service's role. */
+function isSecretKey(key: string): boolean {
+  if (key.startsWith('sb_secret_')) return true
+  const payload = Buffer.from(key.split('.')[1] ?? '', 'base64url').toString()
+  return /"role"\s*:\s*"(?!anon")/.test(payload)
+}
 
 function isDatabaseUrl(text: string): boolean {
   if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) return false

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
-import { createDevice, createLocalUser } from '../db/devices.ts'
+import { createDevice, createLocalUser, findDevicesByName } from '../db/devices.ts'
 import { ensurePartitionOf } from '../db/partitions.ts'
 import { insertSamples, type NewSample } from '../db/samples.ts'
 import { biased, clockJitter, osGenerator, sharedPair, type Source, type TimedSource } from './sources.ts'
@@ -8,6 +8,8 @@ import { biased, clockJitter, osGenerator, sharedPair, type Source, type TimedSo
 /** Samples a second and bytes a sample of every live device: 2 KiB/s each. */
 export const LIVE_RATE_HZ = 4
 export const LIVE_SAMPLE_BYTES = 512
+
+const LOCAL_USER = 'you@localhost'
 
 export interface LiveDevice {
   readonly id: string
@@ -18,13 +20,24 @@ export interface LiveDevice {
 
 /** This machine's own sources, registered as devices of one local user. */
 export async function registerLiveDevices(pool: pg.Pool): Promise<{ userId: string; devices: LiveDevice[] }> {
-  const userId = await createLocalUser(pool, 'you@localhost')
+  const userId = await createLocalUser(pool, LOCAL_USER)
   const [pairA, pairB] = sharedPair()
   const devices: LiveDevice[] = []
   for (const source of [osGenerator(), clockJitter(), biased(), pairA, pairB]) {
     devices.push(await registerDevice(pool, userId, source))
   }
   return { userId, devices }
+}
+
+/** A device of the local user for bytes from files and pipes, made once. Returns its name. */
+export async function registerOwnDevice(pool: pg.Pool): Promise<string> {
+  const name = 'mine'
+  if ((await findDevicesByName(pool, name)).length > 0) return name
+  const userId = await createLocalUser(pool, LOCAL_USER)
+  const description = 'bytes that coherence ingest is given'
+  const size = { sampleRateHz: 1, sampleSizeBytes: LIVE_SAMPLE_BYTES }
+  await createDevice(pool, { userId, name, description, clientType: 'linux', ...size })
+  return name
 }
 
 async function registerDevice(pool: pg.Pool, userId: string, source: Source | TimedSource): Promise<LiveDevice> {

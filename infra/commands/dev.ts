@@ -1,11 +1,13 @@
+import { rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { JobContext } from '../../jobs/context.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
+import { DEV_DIRECTORY, DEV_ENVIRONMENT } from '../config.ts'
 import { openContext } from '../context.ts'
-import { registerLiveDevices, sampleLive } from '../live-devices.ts'
+import { registerLiveDevices, registerOwnDevice, sampleLive } from '../live-devices.ts'
 import { createLogger } from '../logger.ts'
 import { startStack } from '../stack.ts'
 
@@ -15,7 +17,7 @@ export const devCommand: Register = (program, bind) => {
   program
     .command('dev')
     .description('the embedded stack, kept running, its data kept; ends with Ctrl-C')
-    .option('--dir <path>', 'where the data is kept', '.coherence')
+    .option('--dir <path>', 'where the data is kept', DEV_DIRECTORY)
     .option('--port <n>', 'the port of Postgres; a free one if not given')
     .option('--live', 'let this machine’s own devices sample all the while')
     .action(
@@ -24,6 +26,7 @@ export const devCommand: Register = (program, bind) => {
         if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
           throw usage('--port takes a number from 1 to 65535.')
         const directory = resolve(flags.dir)
+        const settings = join(directory, DEV_ENVIRONMENT)
         const setup = output.progress('starting Postgres')
         const stack = await startStack({
           databaseDirectory: join(directory, 'postgres'),
@@ -38,12 +41,21 @@ export const devCommand: Register = (program, bind) => {
             poolSize: 6,
           })
           try {
+            const device = await registerOwnDevice(context.pool)
             const ready = { DATABASE_URL: stack.config.databaseUrl, LOCAL_STORAGE_DIR: stack.config.localStorageDir }
+            const lines = Object.entries({ ...ready, STORAGE_DRIVER: 'local' }).map(
+              ([key, value]) => `${key}='${value}'\n`,
+            )
+            await writeFile(settings, lines.join(''), { mode: 0o600 })
             setup.end('PostgreSQL 17, schema, queues and a store on disk are ready')
             output.result(ready, () =>
               [
                 'Ready, until Ctrl-C. In another terminal:',
-                ...Object.entries(ready).map(([name, value]) => `  export ${name}='${value}'`),
+                ...(directory === resolve(DEV_DIRECTORY)
+                  ? []
+                  : Object.entries(ready).map(([key, value]) => `  export ${key}='${value}'`)),
+                `  cat FILE | coherence ingest --device ${device}`,
+                '  coherence console',
               ].join('\n'),
             )
             await Promise.all([
@@ -56,6 +68,7 @@ export const devCommand: Register = (program, bind) => {
             await close()
           }
         } finally {
+          await rm(settings, { force: true })
           await stack.stop()
         }
         return 0

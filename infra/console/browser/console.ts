@@ -30,7 +30,7 @@ function Signed({ client, config: { url } }: { client: SupabaseClient<Database>;
   }, [])
   const [user, email] = [session?.user.id, session?.user.email ?? 'you']
   const source = useMemo(() => supabaseSource(client, email), [user])
-  if (session === undefined) return page({ verdict: 'Reading …', body: html`<p></p>` })
+  if (session === undefined) return page({ verdict: 'Reading …' })
   if (session === null) {
     return page({ verdict: 'Sign in', body: html`<${SignIn} client=${client} project=${new URL(url).host} />` })
   }

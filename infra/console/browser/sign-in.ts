@@ -11,7 +11,7 @@ export function SignIn({ client, project }: { client: SupabaseClient<Database>; 
   const signIn = async (event: SubmitEvent) => {
     event.preventDefault()
     const fields = new FormData(event.target as HTMLFormElement)
-    const [email, password] = ['email', 'password'].map((field) => String(fields.get(field) ?? ''))
+    const [email, password] = ['email', 'password'].map((field) => fields.get(field) as string)
     setBusy(true)
     setSaid({})
     const { error } =

@@ -73,9 +73,9 @@ export function ChunkBrowser({ view, source }: { view: ChunksView; source: Conso
       </label>
       <p>An .arrow chunk or export; or drop it here. It stays in this browser.</p>
     </div>
-    <div role="status">${state.is === 'opening' && html`<p>Opening and testing ${state.name} …</p>`}</div>
+    <div role="status">${state.is === 'opening' && html`<p>${`Opening and testing ${state.name} …`}</p>`}</div>
     <div role="alert">
-      ${state.is === 'failed' && html`<p>${flag('Failed')} <strong>${state.name}</strong> does not open: ${state.error}</p>`}
+      ${state.is === 'failed' && html`<p>${flag('Failed')} <strong>${state.name}</strong> ${` does not open: ${state.error}`}</p>`}
     </div>
     ${state.is === 'open' && html`<${Chunk} key=${state.name} name=${state.name} chunk=${state.chunk} />`}
     ${view.exports !== null && exportsSection(view, open)} ${chunksSection(view.chunks, source, open)}
@@ -183,9 +183,10 @@ async function openInWorker(bytes: Uint8Array<ArrayBuffer>): Promise<OpenedChunk
   const worker = new Worker('chunk-worker.js', { type: 'module' })
   try {
     return await new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }: MessageEvent<{ chunk: OpenedChunk } | { error: string }>) =>
-        'chunk' in data ? resolve(data.chunk) : reject(new Error(data.error))
-      worker.onerror = () => reject(new Error('the page’s worker did not start; load the page anew.'))
+      worker.addEventListener('message', ({ data }: MessageEvent<{ chunk: OpenedChunk } | { error: string }>) =>
+        'chunk' in data ? resolve(data.chunk) : reject(new Error(data.error)),
+      )
+      worker.addEventListener('error', () => reject(new Error('the page’s worker did not start; load the page anew.')))
       worker.postMessage(bytes, [bytes.buffer])
     })
   } finally {

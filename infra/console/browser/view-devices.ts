@@ -11,6 +11,11 @@ const SILENT_SECONDS = 300
 /** More take the page a while to draw every five seconds. */
 const MOST_ROWS = 100
 
+const CAPTION =
+  'Rate, samples and entropy are of the newest hour with any: samples a second in the seconds that have some, and the plug-in entropy of ' +
+  'the bytes. Last seen is to the minute. '
+const MARKED = ' marks what is silent, and entropy three standard deviations below that of as many ideal bytes.'
+
 type Order = 'name' | 'seen' | 'entropy'
 
 interface Shown extends DeviceHealthRow {
@@ -72,9 +77,7 @@ export function DeviceList({ view, now }: { view: DevicesView; now: Date }): VNo
           </p>`
         : table({
             id: 'devices-table',
-            caption: html`Rate, samples and entropy are of the newest hour with any: samples a second in the seconds
-            that have some, and the plug-in entropy of the bytes. ${flag('Stands out')} marks what is silent, and
-            entropy three standard deviations below that of as many ideal bytes.`,
+            caption: html`${CAPTION}${flag('Stands out')}${MARKED}`,
             columns: [
               { head: 'Device' },
               { head: 'Status' },
@@ -119,7 +122,7 @@ function cellsOf(device: Shown, now: Date) {
 }
 
 function isSilent({ status, last_seen_at: seen }: DeviceHealthRow, now: Date): boolean {
-  return status === 'active' && now.getTime() - timeOf(seen) > 1000 * SILENT_SECONDS
+  return status === 'active' && seen !== null && now.getTime() - timeOf(seen) > 1000 * SILENT_SECONDS
 }
 
 function isLowEntropy({ byte_count: bytes, entropy_estimate: entropy }: DeviceHealthRow): boolean {

@@ -5,7 +5,7 @@ import { csvUrl, toCsv } from '../../../pipeline/report/csv.ts'
 import { drawWalk } from '../../../pipeline/report/figure-walks.ts'
 import { formatFixed, formatInteger } from '../../../pipeline/report/format.ts'
 import type { NetworkPart, TracePoint } from '../../../pipeline/report/report-data.ts'
-import type { NetworkRange, NetworkView } from '../model.ts'
+import type { DeviationRow, NetworkRange, NetworkView } from '../model.ts'
 
 const HOUR = 3600
 
@@ -68,20 +68,27 @@ export function NetworkWalks(given: {
           </p>`
         : html`
             <${Figure} drawn=${drawn.pair}>
-              <strong>Pair products</strong> end at ${formatFixed(last.pair_deviation, 1)}; the envelope there is ±
-              ${formatFixed(last.pair_pointwise_95, 1)}. Upward means that devices deviate together. The dashed lines
-              are pointwise: at any one moment an ideal network is within them with probability .95, and many cross them
-              at some time.
+              <strong>Pair products</strong>${pairText(last)}
               <a class="download" download="network.csv" href=${csvOf(view)}>Download both walks (CSV)</a>
             </${Figure}>
-            <${Figure} drawn=${drawn.netvar}>
-              <strong>Netvar</strong> ends at ${formatFixed(last.netvar_deviation, 1)}; the envelope there is
-              ${formatFixed(last.netvar_pointwise_95, 1)}. The sum of S² − 1, S being Stouffer’s Z of a second’s
-              devices; an ideal network is below the dashed line at any one moment with probability .95.
-            </${Figure}>
+            <${Figure} drawn=${drawn.netvar}><strong>Netvar</strong>${netvarText(last)}</${Figure}>
           `
     }
   `
+}
+
+function pairText({ pair_deviation: value, pair_pointwise_95: edge }: DeviationRow): string {
+  return (
+    ` end at ${formatFixed(value, 1)}; the envelope there is ± ${formatFixed(edge, 1)}. Upward means that devices deviate together. ` +
+    'The dashed lines are pointwise: at any one moment an ideal network is within them with probability .95, and many cross them at some time. '
+  )
+}
+
+function netvarText({ netvar_deviation: value, netvar_pointwise_95: edge }: DeviationRow): string {
+  return (
+    ` ends at ${formatFixed(value, 1)}; the envelope there is ${formatFixed(edge, 1)}. The sum of S² − 1, S being Stouffer’s Z of a ` +
+    'second’s devices; an ideal network is below the dashed line at any one moment with probability .95.'
+  )
 }
 
 interface Drawing {

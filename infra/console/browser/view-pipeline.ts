@@ -40,8 +40,8 @@ export function pipelineView(view: PipelineView, now: Date): VNode {
         formatInteger(inFlight(view)),
         `${formatInteger(health.unverified_chunks ?? 0)} to verify`,
       ],
-      ['Chunks verified', formatCount(health.verified_chunks ?? 0), html`last ${ago(health.last_verification, now)}`],
-      ['Chunks failed', formatInteger(health.failed_chunks ?? 0), html`last upload ${ago(health.last_upload, now)}`],
+      ['Chunks verified', formatCount(health.verified_chunks ?? 0), lastOf(health.last_verification, now)],
+      ['Chunks failed', formatInteger(health.failed_chunks ?? 0), lastOf(health.last_upload, now, 'last upload')],
       [
         'Analyses',
         formatInteger(health.queued_analyses ?? 0),
@@ -109,6 +109,10 @@ export function pipelineView(view: PipelineView, now: Date): VNode {
 
 function inFlight({ health }: PipelineView): number {
   return (health.pending_chunks ?? 0) + (health.uploading_chunks ?? 0) + (health.unverified_chunks ?? 0)
+}
+
+function lastOf(iso: string | null, now: Date, what = 'the last'): VNode | string {
+  return iso === null ? 'none yet' : html`${what} ${ago(iso, now)}`
 }
 
 function oldestOf(iso: string | null, now: Date): VNode | string {
