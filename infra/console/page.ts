@@ -1,13 +1,13 @@
 import { html, raw } from '../../pipeline/report/html.ts'
 
 /**
- * The policy of the console's page: its own scripts and styles, and requests to itself and `origins`. `wasm-unsafe-eval` allows
- * WebAssembly, of which the pipeline's tests are partly made, and no other code.
+ * The policy of the console's page: its own scripts and styles, and requests to itself and `origins`. Without `wasm-unsafe-eval` the
+ * battery takes the pipeline's plain path: 1.4 s for a chunk of 32 MiB instead of 0.9.
  */
 export function contentPolicy(origins: readonly string[]): string {
   return [
     "default-src 'none'",
-    "script-src 'self' 'wasm-unsafe-eval'",
+    "script-src 'self'",
     "worker-src 'self'",
     "style-src 'self'",
     'img-src data:',

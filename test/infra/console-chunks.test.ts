@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ConsoleServer } from '../../infra/console/server.ts'
 import { fairBytes } from '../fixtures/network-hours.ts'
 import { CHROMIUM, findAxeViolations, NO_CHROMIUM, openBrowser, type TestBrowser } from '../harness/browser.ts'
 import { DESK, originOf, PHONE, serveDatabase } from '../harness/console.ts'
 import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
 describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? '' : ` (${NO_CHROMIUM})`}`, () => {
   let browser: TestBrowser
@@ -96,7 +99,7 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? ''
         const give = (file: string, buffer: Buffer) =>
           page.setInputFiles('input[type=file]', { name: file, mimeType: 'application/octet-stream', buffer })
         await give(name, bytes)
-        await page.getByText('as its name says').waitFor()
+        expect(await page.getByText('as its name says').textContent()).toContain(sha256(bytes))
         const changed = Buffer.from(bytes)
         changed[changed.indexOf(fairBytes('console 0', 8))] ^= 1
         await give(`x-${name}`, changed)
@@ -119,7 +122,7 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? ''
              transfer.items.add(new File([Uint8Array.fromBase64(${JSON.stringify(bytes.toString('base64'))})], ${JSON.stringify(key.split('/').at(-1))}))
              document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true })) }`,
         )
-        await page.getByText('as its name says').waitFor()
+        expect(await page.getByText('as its name says').textContent()).toContain(sha256(bytes))
       } finally {
         await close()
       }

@@ -94,7 +94,7 @@ describe('the console’s server', () => {
     expect(headers['access-control-allow-origin']).toBe(undefined)
     expect(headers['cross-origin-resource-policy']).toBe('same-origin')
     expect(headers['content-security-policy']).toBe(
-      "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src data:; " +
+      "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src data:; " +
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     )
   })

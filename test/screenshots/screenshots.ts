@@ -1,34 +1,65 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { chromium } from 'playwright-core'
+import { chromium, type Page } from 'playwright-core'
 import { CHROMIUM, NO_CHROMIUM } from '../harness/browser.ts'
 import { createCli } from '../infra/run-cli.ts'
 
-// The README's pictures, made of what `coherence demo` finds on this machine: npm run screenshots.
+// The README's pictures, made of what `coherence demo` and `coherence dev` find on this machine: npm run screenshots.
 
 const IMAGES = resolve(import.meta.dirname, '../../docs/images')
 const SECONDS = 60
 
 if (CHROMIUM === undefined) throw new Error(NO_CHROMIUM)
+mkdirSync(IMAGES, { recursive: true })
 const cli = createCli()
+// The embedded server's account has to get through.
+chmodSync(cli.directory, 0o755)
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
 try {
-  process.stderr.write(`a demo of ${SECONDS} s, and a minute or two more\n`)
+  process.stderr.write(`a demo of ${SECONDS} s, and four minutes more\n`)
+  await showReport()
+  await showConsole()
+} finally {
+  await browser.close()
+  cli.remove()
+}
+
+async function showReport(): Promise<void> {
   const demo = await cli.run(['demo', '--seconds', String(SECONDS), '--json'])
   if (demo.code !== 0) throw new Error(demo.stderr)
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
+  const page = await openPage(1795)
+  await page.goto(pathToFileURL(join(cli.directory, demo.json().report)).href)
+  await save(page, 'report.png')
+}
+
+async function showConsole(): Promise<void> {
+  const dev = cli.start(['dev', '--live'])
   try {
-    const viewport = { width: 1080, height: 1795 }
-    const context = await browser.newContext({ viewport, colorScheme: 'light' })
-    const page = await context.newPage()
-    await page.goto(pathToFileURL(join(cli.directory, demo.json().report)).href)
-    mkdirSync(IMAGES, { recursive: true })
-    const path = join(IMAGES, 'report.png')
-    await page.screenshot({ path })
-    process.stderr.write(`${path}  ${Math.round(statSync(path).size / 1000)} kB\n`)
+    await dev.seen(/coherence console\n/)
+    const served = cli.start(['console', '--json'])
+    const [, url] = await served.seen(/"url":"([^"]+)"/)
+    const page = await openPage(620)
+    await page.goto(url)
+    await page.click('nav a[href="#devices"]')
+    // The first hour has rows once the first chunk is verified.
+    await page.locator('tbody tr', { hasText: '4.00' }).nth(4).waitFor({ timeout: 300_000 })
+    await save(page, 'console.png')
+    served.child.kill('SIGTERM')
+    await served.finished
   } finally {
-    await browser.close()
+    dev.child.kill('SIGTERM')
+    await dev.finished
   }
-} finally {
-  cli.remove()
+}
+
+async function openPage(height: number): Promise<Page> {
+  const context = await browser.newContext({ viewport: { width: 1080, height }, colorScheme: 'light' })
+  return await context.newPage()
+}
+
+async function save(page: Page, name: string): Promise<void> {
+  const path = join(IMAGES, name)
+  await page.screenshot({ path })
+  process.stderr.write(`${path}  ${Math.round(statSync(path).size / 1000)} kB\n`)
 }

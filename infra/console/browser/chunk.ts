@@ -64,7 +64,11 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
         <div class="tools">
           <label>
             Device
-            <select value=${chosen} onChange=${(event: Event) => setChosen((event.target as HTMLSelectElement).value)}>
+            <select
+              name="device"
+              value=${chosen}
+              onChange=${(event: Event) => setChosen((event.target as HTMLSelectElement).value)}
+            >
               ${chunk.devices.map(({ device_id: id }) => html`<option value=${id}>${id}</option>`)}
             </select>
           </label>

@@ -62,6 +62,7 @@ export function ChunkBrowser({ view, source }: { view: ChunksView; source: Conso
       <label>
         Open a file
         <input
+          name="file"
           type="file"
           accept=".arrow"
           onChange=${(event: Event) => {

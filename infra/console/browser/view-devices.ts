@@ -56,6 +56,7 @@ export function DeviceList({ view, now }: { view: DevicesView; now: Date }): VNo
       <label
         >Find
         <input
+          name="find"
           type="search"
           value=${text}
           placeholder="name or id"
@@ -63,7 +64,7 @@ export function DeviceList({ view, now }: { view: DevicesView; now: Date }): VNo
       /></label>
       <label>
         Order
-        <select value=${order} onChange=${(event: Event) => setOrder(valueOf(event) as Order)}>
+        <select name="order" value=${order} onChange=${(event: Event) => setOrder(valueOf(event) as Order)}>
           <option value="name">by name</option>
           <option value="seen">longest unseen first</option>
           <option value="entropy">lowest entropy first</option>
