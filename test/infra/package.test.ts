@@ -58,7 +58,7 @@ test('holds every module with its types, the SQL, the edge functions and the pag
   const wanted = ['pipeline', 'storage', 'db', 'jobs', 'infra'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
       .map((name) => `${folder}/${name}`)
-      .filter((name) => /\.(ts|sql|js)$/.test(name) && !name.startsWith('infra/supabase/')),
+      .filter((name) => /\.(ts|sql|js)$/.test(name) && !/^infra\/(supabase|console\/browser)\//.test(name)),
   )
   expect(wanted.length).toBeGreaterThan(200)
   const built = wanted.flatMap((name) => {
@@ -75,7 +75,13 @@ test('holds every module with its types, the SQL, the edge functions and the pag
   const others = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'infra/supabase/config.toml']
   const expected = [...built, ...edge, ...pages, ...others]
   // What infra shares with the edge functions is built too.
-  const paths = packed.files.map((file) => file.path).filter((path) => !path.startsWith(SHARED_WITH_EDGE))
+  const all = packed.files.map((file) => file.path).filter((path) => !path.startsWith(SHARED_WITH_EDGE))
+  // The console's page is bundled.
+  const bundle = all.filter((path) => path.startsWith('dist/infra/console/page/'))
+  expect(bundle.map((path) => path.split('/').at(-1))).toEqual(
+    expect.arrayContaining(['console.js', 'chunk-worker.js']),
+  )
+  const paths = all.filter((path) => !bundle.includes(path))
   expect(paths.toSorted()).toEqual(expected.toSorted())
 })
 
