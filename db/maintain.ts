@@ -37,3 +37,17 @@ export async function vacuumTable(db: Queryable, name: string): Promise<void> {
 export async function analyzeTable(db: Queryable, name: string): Promise<void> {
   await db.query(`analyze (skip_locked) ${name}`)
 }
+
+/** Jobs that pg-boss has deleted since the last row of maintenance_log that says how many, and in all, by the server's count. */
+export async function countDeletedJobs(db: Queryable): Promise<{ deleted: number; total: number }> {
+  const { rows } = await db.query<{ deleted: number; total: number }>(
+    `select total::float8 as total,
+       -- The server's counts begin anew when they are reset, or lost in a crash.
+       case when total >= before then total - before else total end::float8 as deleted
+     from (select coalesce(sum(n_tup_del), 0) as total from pg_stat_all_tables
+           where relid in (select relid from pg_partition_tree('pgboss.job'))) now_deleted,
+          (select coalesce((select (details ->> 'total')::bigint from public.maintenance_log
+            where operation_type = 'queue_cleanup' order by executed_at desc limit 1), 0) as before) logged`,
+  )
+  return rows[0]
+}

@@ -130,7 +130,8 @@ export async function logMaintenance(
     details: object
     rows: number | null
     bytes: number | null
-    durationMs: number
+    /** Null for what was done elsewhere. */
+    durationMs: number | null
   },
 ): Promise<void> {
   await db.query(
@@ -142,7 +143,7 @@ export async function logMaintenance(
       JSON.stringify(entry.details),
       entry.rows,
       entry.bytes,
-      Math.round(entry.durationMs),
+      entry.durationMs === null ? null : Math.round(entry.durationMs),
     ],
   )
 }

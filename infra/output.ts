@@ -28,7 +28,7 @@ export interface Progress {
 const BAR_WIDTH = 24
 
 /** Lines are broken here where words allow it. */
-const WIDTH = 100
+const WIDTH = 80
 
 export async function createOutput(json: boolean): Promise<Output> {
   // A terminal may have no columns (containers, CI): then a spinner would clear infinitely many lines.

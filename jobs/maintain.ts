@@ -1,4 +1,4 @@
-import { analyzeTable, listTableStates, type TableState, vacuumTable } from '../db/maintain.ts'
+import { analyzeTable, countDeletedJobs, listTableStates, type TableState, vacuumTable } from '../db/maintain.ts'
 import { logMaintenance } from '../db/prune.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
@@ -12,7 +12,7 @@ const DAY_MS = 86_400_000
 
 /**
  * What autovacuum leaves: the statistics of partitioned tables, which it never makes, and dead rows below its thresholds where they
- * are many. Each step is logged. Nothing is locked against reads or writes; what is locked by others is skipped.
+ * are many. Each step is logged, and so is how many ended jobs pg-boss has deleted, which it does at each tick. Nothing is locked against reads or writes; what is locked by others is skipped.
  */
 export async function runMaintain(context: JobContext, job: Pick<ActiveJob<'maintain'>, 'signal'>) {
   const { pool } = context
@@ -27,7 +27,18 @@ export async function runMaintain(context: JobContext, job: Pick<ActiveJob<'main
       await logged(context, 'analyze', table, () => analyzeTable(pool, table.name))
     }
   }
-  return { output }
+  const { deleted, total } = await countDeletedJobs(pool)
+  if (deleted > 0) {
+    await logMaintenance(pool, {
+      operation: 'queue_cleanup',
+      table: 'pgboss.job',
+      details: { total },
+      rows: deleted,
+      bytes: null,
+      durationMs: null,
+    })
+  }
+  return { output: { ...output, deletedJobs: deleted } }
 }
 
 function needsVacuum({ isPartitioned, deadRows, liveRows }: TableState): boolean {

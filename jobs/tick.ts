@@ -1,5 +1,6 @@
 import { listDueEvents, listEventBlockers } from '../db/events.ts'
 import { ensurePartitions } from '../db/partitions.ts'
+import { logMaintenance } from '../db/prune.ts'
 import { countReadyJobs } from '../db/queues.ts'
 import { sendJob, sendJobs } from './boss.ts'
 import type { JobContext } from './context.ts'
@@ -27,7 +28,7 @@ const DUE: Partial<Record<QueueName, (context: JobContext) => Promise<boolean>>>
 export async function runTick(context: JobContext): Promise<TickOutcome> {
   const { pool, boss } = context
   await boss.supervise()
-  const partitionsCreated = await ensurePartitions(pool)
+  const partitionsCreated = await createPartitions(context)
   const sent: QueueName[] = []
   for (const name of QUEUE_NAMES) {
     const { everySeconds } = QUEUES[name]
@@ -38,6 +39,23 @@ export async function runTick(context: JobContext): Promise<TickOutcome> {
   if ((await sendDueEvents(context)) > 0) sent.push('compute-event')
   const counts = await countReady(context)
   return { sent, partitionsCreated, ...counts }
+}
+
+/** The partitions of the coming days; how many are new. */
+async function createPartitions({ pool }: JobContext): Promise<number> {
+  const started = performance.now()
+  const created = await ensurePartitions(pool)
+  if (created > 0) {
+    await logMaintenance(pool, {
+      operation: 'create_partitions',
+      table: 'entropy_samples',
+      details: { partitions: created },
+      rows: null,
+      bytes: null,
+      durationMs: performance.now() - started,
+    })
+  }
+  return created
 }
 
 /** A job for each event whose data are complete; an event that waits wakes nobody. Returns how many. */

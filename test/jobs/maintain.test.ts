@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { sendJob } from '../../jobs/boss.ts'
 import { runMaintain } from '../../jobs/maintain.ts'
+import { runTick } from '../../jobs/tick.ts'
 import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 
 const { signal } = new AbortController()
@@ -58,4 +61,28 @@ test('a table with many dead rows is vacuumed, one with few is left to autovacuu
     timed: true,
   })
   expect((await maintain()).vacuumed).toEqual([])
+})
+
+test('the jobs that pg-boss has deleted are logged, each once', async () => {
+  const { boss, pool } = pipeline.context
+  for (const key of ['a', 'b', 'c']) await sendJob(boss, pool, 'upload-chunk', { chunk_id: randomUUID() }, { key })
+  await pipeline.db.query('delete from pgboss.job')
+  expect((await maintain()).deletedJobs).toBe(3)
+  expect(await readLog()).toContainEqual({ operation: 'queue_cleanup', table: 'pgboss.job', rows: 3, timed: null })
+  expect((await maintain()).deletedJobs).toBe(0)
+})
+
+test('a tick logs the partitions it makes', async () => {
+  await pipeline.db.query(
+    `do $$ declare part regclass; begin
+       for part in select inhrelid::regclass from pg_inherits
+         where inhparent = 'public.entropy_samples'::regclass and inhrelid::regclass::text !~ 'default' loop
+         execute 'drop table ' || part;
+       end loop; end $$`,
+  )
+  const { partitionsCreated } = await runTick(pipeline.context)
+  expect(partitionsCreated).toBe(8)
+  expect(await readLog()).toEqual([
+    { operation: 'create_partitions', table: 'entropy_samples', rows: null, timed: true },
+  ])
 })
