@@ -90,7 +90,7 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
         key: String(i),
         cells: [
           html`<span class="nowrap">${row.timestamp.slice(0, 23).replace('T', ' ')}</span>`,
-          html`<code title=${row.deviceId}>${row.deviceId.slice(0, 8)}</code>`,
+          html`<code class="nowrap" title=${row.deviceId}>${row.deviceId.slice(0, 8)}</code>`,
           row.sequence,
           formatInteger(row.bytes),
           html`<code class="nowrap">${row.hex}</code>`,
@@ -118,7 +118,7 @@ function testsTable(device: ChunkDevice, version: string): VNode {
           ? html`${flag('Alarm')} alarm`
           : result.status === 'ok'
             ? 'ok'
-            : (result.reason ?? result.status),
+            : html`<span class="reason">${result.reason ?? result.status}</span>`,
       ],
     })),
   })
