@@ -67,12 +67,8 @@ export async function listFailedRequests<Row>(
 }
 
 /** Every device, by name. */
-export async function listDeviceHealth<Row>(db: Queryable): Promise<Row[]> {
-  return await readRows(
-    db,
-    `select device_id, name, status, last_seen_at, bucket_start, sample_count, byte_count, entropy_estimate, seconds_covered
-     from public.device_health order by name, device_id`,
-  )
+export async function listDeviceActivity<Row>(db: Queryable): Promise<Row[]> {
+  return await readRows(db, 'select * from public.device_activity order by name, device_id')
 }
 
 /** Devices of which samples wait to be packed. */

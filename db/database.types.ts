@@ -896,6 +896,21 @@ export type Database = {
           },
         ]
       }
+      device_activity: {
+        Row: {
+          bucket_start: string | null
+          byte_count: number | null
+          device_id: string
+          entropy_estimate: number | null
+          last_seen_at: string | null
+          name: string
+          sample_count: number | null
+          seconds_covered: number | null
+          status: Database['public']['Enums']['device_status']
+        }
+        ComputedFields: never
+        Relationships: []
+      }
       device_health: {
         Row: {
           bucket_end: string | null
@@ -908,7 +923,6 @@ export type Database = {
           name: string
           runs_test: Json | null
           sample_count: number | null
-          seconds_covered: number | null
           status: Database['public']['Enums']['device_status']
           uniformity_chi_square: Json | null
         }

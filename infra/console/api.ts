@@ -3,7 +3,7 @@ import {
   listBacklog,
   listChunkRows,
   listDeadLetterRows,
-  listDeviceHealth,
+  listDeviceActivity,
   listFailedRequests,
   listQueues,
   listTroubledChunkRows,
@@ -65,7 +65,7 @@ async function readPipeline(tx: Queryable): Promise<PipelineView> {
 }
 
 async function readDevices(tx: Queryable): Promise<DevicesView> {
-  return { devices: await listDeviceHealth(tx), backlog: await listBacklog(tx) }
+  return { devices: await listDeviceActivity(tx), backlog: await listBacklog(tx) }
 }
 
 async function readChunks(tx: Queryable): Promise<ChunksView> {

@@ -11,18 +11,7 @@ export type ConsoleConfig =
   | { readonly mode: 'sign-in'; readonly url: string; readonly key: string }
 
 export type PipelineHealthRow = Views['pipeline_health']['Row']
-export type DeviceHealthRow = Pick<
-  Views['device_health']['Row'],
-  | 'device_id'
-  | 'name'
-  | 'status'
-  | 'last_seen_at'
-  | 'bucket_start'
-  | 'sample_count'
-  | 'byte_count'
-  | 'entropy_estimate'
-  | 'seconds_covered'
->
+export type DeviceRow = Views['device_activity']['Row']
 export type BacklogRow = Pick<Views['chunk_backlog']['Row'], 'device_id' | 'samples'>
 export type DeviationRow = Database['public']['Functions']['network_deviation']['Returns'][number]
 
@@ -74,7 +63,7 @@ export interface PipelineView {
 }
 
 export interface DevicesView {
-  readonly devices: readonly DeviceHealthRow[]
+  readonly devices: readonly DeviceRow[]
   readonly backlog: readonly BacklogRow[]
 }
 

@@ -34,8 +34,9 @@ select, input[type=search], input[type=email], input[type=password] { background
 pre { font: .875rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere;
   margin: .5rem 0; max-height: 12rem; overflow-y: auto; }
 .command { display: flex; gap: .75rem; align-items: center; justify-content: space-between; background: var(--panel); border: 1px solid var(--line);
-  border-radius: .35rem; padding: .4rem .4rem .4rem .75rem; max-width: 46rem; }
-.command code { min-width: 0; }
+  border-radius: .35rem; padding: .4rem .4rem .4rem .75rem; margin-top: .75rem; }
+::placeholder { color: var(--muted); opacity: 1; }
+.command code { min-width: 0; font-size: .875rem; }
 .command button { background: var(--paper); flex: none; min-width: 5rem; }
 .drop { border: 2px dashed var(--line); border-radius: .5rem; padding: 1.25rem; margin-top: 1.5rem; background: var(--panel); }
 .drop.over { border-color: var(--accent); }

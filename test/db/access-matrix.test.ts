@@ -21,6 +21,7 @@ chunk_replicas          | -    | -                | -                | -      | 
 chunk_slices            | -    | S own            | S own            | -      | SIUD all
 coherence_events        | -    | S all, U none    | SIU all          | -      | SIU all
 coherence_stats         | -    | S own            | S own            | -      | SIUD all
+device_activity         | -    | S own            | S own            | -      | S all
 device_health           | -    | S own            | S own            | -      | S all
 device_timeslice_stats  | -    | S own            | S own            | -      | SIUD all
 device_trials           | -    | S own            | S own            | -      | SIUD all

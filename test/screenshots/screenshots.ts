@@ -43,7 +43,10 @@ async function showConsole(): Promise<void> {
     await page.goto(url)
     await page.click('nav a[href="#devices"]')
     // The first hour has rows once the first chunk is verified.
-    await page.locator('tbody tr', { hasText: '4.00' }).nth(4).waitFor({ timeout: 300_000 })
+    await page
+      .locator('tbody tr', { hasText: /\d\.\d{4}/ })
+      .nth(4)
+      .waitFor({ timeout: 300_000 })
     await save(page, 'console.png')
     served.child.kill('SIGTERM')
     await served.finished

@@ -48,14 +48,7 @@ export function supabaseSource(client: Client, email: string): ConsoleSource {
     async readDevices() {
       const [devices, backlog] = await Promise.all([
         allPages((from, to) =>
-          client
-            .from('device_health')
-            .select(
-              'device_id, name, status, last_seen_at, bucket_start, sample_count, byte_count, entropy_estimate, seconds_covered',
-            )
-            .order('name')
-            .order('device_id')
-            .range(from, to),
+          client.from('device_activity').select().order('name').order('device_id').range(from, to),
         ),
         allPages((from, to) =>
           client.from('chunk_backlog').select('device_id, samples').order('device_id').range(from, to),

@@ -3,7 +3,7 @@ import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 import { entropyBand } from '../../../pipeline/report/entropy-band.ts'
 import { formatCount, formatFixed, formatInteger } from '../../../pipeline/report/format.ts'
-import type { DeviceHealthRow, DevicesView } from '../model.ts'
+import type { DeviceRow, DevicesView } from '../model.ts'
 import { ago, flag, name, table } from './parts.ts'
 
 /** An active device that was last seen longer ago is called silent. */
@@ -18,7 +18,7 @@ const MARKED = ' marks what is silent, and entropy three standard deviations bel
 
 type Order = 'name' | 'seen' | 'entropy'
 
-interface Shown extends DeviceHealthRow {
+interface Shown extends DeviceRow {
   readonly waiting: number
   readonly isSilent: boolean
   readonly isLow: boolean
@@ -122,11 +122,11 @@ function cellsOf(device: Shown, now: Date) {
   ]
 }
 
-function isSilent({ status, last_seen_at: seen }: DeviceHealthRow, now: Date): boolean {
+function isSilent({ status, last_seen_at: seen }: DeviceRow, now: Date): boolean {
   return status === 'active' && seen !== null && now.getTime() - timeOf(seen) > 1000 * SILENT_SECONDS
 }
 
-function isLowEntropy({ byte_count: bytes, entropy_estimate: entropy }: DeviceHealthRow): boolean {
+function isLowEntropy({ byte_count: bytes, entropy_estimate: entropy }: DeviceRow): boolean {
   const band = bytes === null ? null : entropyBand([{ bytes, entropy }])
   return band !== null && band.entropy < band.low
 }

@@ -40,8 +40,16 @@ export function pipelineView(view: PipelineView, now: Date): VNode {
         formatInteger(inFlight(view)),
         `${formatInteger(health.unverified_chunks ?? 0)} to verify`,
       ],
-      ['Chunks verified', formatCount(health.verified_chunks ?? 0), lastOf(health.last_verification, now)],
-      ['Chunks failed', formatInteger(health.failed_chunks ?? 0), lastOf(health.last_upload, now, 'last upload')],
+      [
+        'Chunks verified',
+        formatCount(health.verified_chunks ?? 0),
+        lastOf(health.last_verification, now, 'the last', 'none yet'),
+      ],
+      [
+        'Chunks failed',
+        formatInteger(health.failed_chunks ?? 0),
+        lastOf(health.last_upload, now, 'last upload', 'no upload yet'),
+      ],
       [
         'Analyses',
         formatInteger(health.queued_analyses ?? 0),
@@ -111,12 +119,12 @@ function inFlight({ health }: PipelineView): number {
   return (health.pending_chunks ?? 0) + (health.uploading_chunks ?? 0) + (health.unverified_chunks ?? 0)
 }
 
-function lastOf(iso: string | null, now: Date, what = 'the last'): VNode | string {
-  return iso === null ? 'none yet' : html`${what} ${ago(iso, now)}`
+function lastOf(iso: string | null, now: Date, what: string, none: string): VNode | string {
+  return iso === null ? none : html`${what} ${ago(iso, now)}`
 }
 
 function oldestOf(iso: string | null, now: Date): VNode | string {
-  return iso === null ? 'none' : html`the oldest came ${ago(iso, now)}`
+  return iso === null ? 'nothing waits' : html`the oldest came ${ago(iso, now)}`
 }
 
 function listFailures(view: PipelineView): Failure[] {
