@@ -123,6 +123,8 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
     const folder = await mkdtemp(join(tmpdir(), 'coherence-api-'))
     try {
       await symlink(resolve('node_modules'), join(folder, 'node_modules'))
+      // Else a package.json of a folder above would say what kind of module this is.
+      await writeFile(join(folder, 'package.json'), '{"type":"module"}')
       const [connect, ...rest] = EXAMPLES.map(({ code }) =>
         code.replace('./database.types.ts', resolve('db/database.types.ts')),
       )
