@@ -30,12 +30,17 @@ TIMEOUT_SECONDS = 900
 LONG_QUEUE = "compute-event"
 LONG_WORK_SECONDS = 3600
 LONG_TIMEOUT_SECONDS = 5 * 3600
+# MiB: what is billed at least, and where the container is ended; the worker takes no new job near that.
+WORK_MEMORY = (512, 1024)
 # "Try again later" of sysexits.h: the queues belong to another build, whose workers do the work.
 OTHER_BUILD = 75
 
 ROOT = Path(__file__).resolve().parent.parent
 if modal.is_local() and not (ROOT / "dist/infra/coherence.js").exists():
     raise FileNotFoundError("There is no build to deploy: run `npm run build` first.")
+
+# Modal's secrets by name, later ones over earlier: COHERENCE_SECRETS=supabase,storj modal deploy …
+SECRETS = os.environ.get("COHERENCE_SECRETS", "supabase")
 
 # What the last stage of infra/Dockerfile holds, and the Python that Modal needs.
 image = (
@@ -47,13 +52,13 @@ image = (
     .add_local_file(ROOT / "package-lock.json", f"{APP}/package-lock.json", copy=True)
     .run_commands("npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund")
     # Objects on a container's own disk would be gone with it: the command's default, "local", is no choice here.
-    .env({"NODE_ENV": "production", "STORAGE_DRIVER": "supabase"})
+    # The secrets' names too: in its containers Modal loads this file again, and runs nothing if they are others there.
+    .env({"NODE_ENV": "production", "STORAGE_DRIVER": "supabase", "COHERENCE_SECRETS": SECRETS})
     .add_local_dir(ROOT / "dist", f"{APP}/dist")
     .add_local_python_source("child_process")
 )
 app = modal.App("coherence", image=image)
-# Modal's secrets by name, later ones over earlier: COHERENCE_SECRETS=supabase,storj modal deploy …
-secrets = [modal.Secret.from_name(name) for name in os.environ.get("COHERENCE_SECRETS", "supabase").split(",")]
+secrets = [modal.Secret.from_name(name) for name in SECRETS.split(",")]
 
 
 def coherence(*arguments: str) -> dict:
@@ -105,7 +110,7 @@ def tick() -> None:
     max_containers=MAX_WORKERS,
     single_use_containers=True,
     cpu=1.0,
-    memory=512,
+    memory=WORK_MEMORY,
 )
 def drain() -> None:
     """Does jobs until none is ready."""
@@ -118,7 +123,7 @@ def drain() -> None:
     max_containers=1,
     single_use_containers=True,
     cpu=1.0,
-    memory=512,
+    memory=WORK_MEMORY,
 )
 def drain_long() -> None:
     """Does the jobs that take too long for `drain`."""

@@ -1,14 +1,20 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { QUEUE_NAMES, QUEUES } from '../../jobs/queues.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const APP = join(ROOT, 'infra/modal_app.py')
 /** Python as a script of ours is run: no files of its own are left in the checkout. */
 const ENVIRONMENT = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' }
+/** What modal_stand_in.py prints. */
+interface Loaded {
+  readonly env: Record<string, string>
+  readonly functions: Record<string, Record<string, unknown>>
+}
 const can = (script: string) => spawnSync('python3', ['-c', script], { env: ENVIRONMENT }).status === 0
 
 describe.skipIf(!can(''))('the process that Modal’s Python runs', () => {
@@ -100,6 +106,59 @@ describe('infra/modal_app.py', () => {
     expect(calls).toHaveLength(5)
     const given = calls.flatMap((call) => [...call.matchAll(/\b(\w+)=/g)].map((match) => match[1]))
     expect(given.filter((name) => !known.test(name))).toEqual([])
+  })
+
+  describe.skipIf(!can(''))('without the SDK', () => {
+    let folder: string
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), 'coherence-modal-'))
+    })
+    afterEach(() => rmSync(folder, { recursive: true }))
+
+    /** At a deployment it is in a clone with a build; in a container alone with the module beside it, as /root has them. */
+    function load(where: 'deploy' | 'container', env: Record<string, string>): Loaded {
+      const beside = join(folder, where, 'infra')
+      mkdirSync(beside, { recursive: true })
+      for (const name of ['modal_app.py', 'child_process.py'])
+        copyFileSync(join(ROOT, 'infra', name), join(beside, name))
+      if (where === 'deploy') {
+        mkdirSync(join(folder, where, 'dist/infra'), { recursive: true })
+        writeFileSync(join(folder, where, 'dist/infra/coherence.js'), '')
+      }
+      const loader = join(import.meta.dirname, 'modal_stand_in.py')
+      const printed = execFileSync('python3', [loader, join(beside, 'modal_app.py'), where], {
+        env: { PATH: process.env.PATH, PYTHONDONTWRITEBYTECODE: '1', ...env },
+      })
+      return JSON.parse(String(printed)) as Loaded
+    }
+
+    test.each([
+      ['supabase', {}, ['supabase']],
+      ['supabase and storj', { COHERENCE_SECRETS: 'supabase,storj' }, ['supabase', 'storj']],
+    ] as const)('a container has the secrets that the deployment gave it: %s', (_name, env, secrets) => {
+      // Modal counts what a function depends on here and there, and runs none if the counts differ.
+      const deployed = load('deploy', env)
+      expect(deployed.functions.drain.secrets).toEqual(secrets)
+      expect(deployed.functions.wake.secrets).toBeUndefined()
+      expect(load('container', deployed.env)).toEqual(deployed)
+    })
+
+    test('a worker’s container has a limit of memory, which the worker sees', () => {
+      const { functions } = load('deploy', {})
+      expect(functions.drain.memory).toEqual([512, 1024])
+      expect(functions.drain_long.memory).toEqual([512, 1024])
+    })
+
+    test('it is not deployed without a build', () => {
+      mkdirSync(join(folder, 'bare/infra'), { recursive: true })
+      const file = join(folder, 'bare/infra/modal_app.py')
+      copyFileSync(APP, file)
+      copyFileSync(join(ROOT, 'infra/child_process.py'), join(folder, 'bare/infra/child_process.py'))
+      const { stderr } = spawnSync('python3', [join(import.meta.dirname, 'modal_stand_in.py'), file, 'deploy'], {
+        env: ENVIRONMENT,
+      })
+      expect(String(stderr)).toContain('run `npm run build` first')
+    })
   })
 
   test.skipIf(!can('import modal'))('is what Modal’s own SDK takes, and starts what is needed', () => {
