@@ -1,10 +1,12 @@
 import { extname } from 'node:path'
 import { assertReachable, openPool } from '../../db/pool.ts'
-import { type NewSample, storeChecked } from '../../db/samples.ts'
+import type { NewSample } from '../../db/samples.ts'
+import { openImport } from '../../jobs/import-samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
 import { assertMigrated } from '../context.ts'
 import { readSampleFile, SAMPLE_FORMATS, type SampleFormat } from '../sample-file.ts'
+import { storeCache } from '../stores.ts'
 
 /** What one statement stores at most, of one device. */
 const BATCH_SAMPLES = 5000
@@ -36,6 +38,8 @@ export const importCommand: Register = (program, bind) => {
         try {
           await assertReachable(pool, config.databaseUrl)
           await assertMigrated(pool)
+          const context = { pool, store: { backend: config.storageDriver }, storeOf: storeCache(config) }
+          const storeBatch = openImport(context)
           const counts = { accepted: 0, duplicate: 0, rejected: 0 }
           const reasons = new Map<string, { count: number; places: string[] }>()
           const progress = output.progress('importing')
@@ -47,11 +51,8 @@ export const importCommand: Register = (program, bind) => {
             counts.rejected++
           }
           const store = async (deviceId: string, { samples }: Held) => {
-            const stored = await storeChecked(
-              pool,
-              deviceId,
-              samples.map(({ sample }) => sample),
-            )
+            const batch = samples.map(({ sample }) => sample)
+            const stored = await storeBatch(deviceId, batch)
             for (const { index, status, reason } of stored) {
               if (status === 'rejected') reject(reason ?? 'refused', samples[index].at)
               else counts[status]++
