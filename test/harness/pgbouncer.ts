@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 
-/** PgBouncer in transaction mode in front of one server, as a pooler of Supabase is. */
+/** PgBouncer in front of one server, in transaction mode unless asked for the other, as the poolers of Supabase are. */
 export interface Bouncer {
   /** The database's URL, through the pooler. */
   readonly url: string
@@ -20,13 +20,18 @@ export interface Bouncer {
   readonly close: () => Promise<void>
 }
 
-export function isBouncerInstalled(): boolean {
+/** Also where Debian has it, which is not in the path of an ordinary user. */
+const PROGRAM = ['pgbouncer', '/usr/sbin/pgbouncer'].find((program) => {
   try {
-    execFileSync('pgbouncer', ['--version'], { stdio: 'ignore' })
+    execFileSync(program, ['--version'], { stdio: 'ignore' })
     return true
   } catch {
     return false
   }
+})
+
+export function isBouncerInstalled(): boolean {
+  return PROGRAM !== undefined
 }
 
 export async function freePort(): Promise<number> {
@@ -38,10 +43,16 @@ export async function freePort(): Promise<number> {
   return port
 }
 
+export interface BouncerOptions {
+  readonly connections: number
+  readonly mode?: 'transaction' | 'session'
+  readonly loginRetrySeconds?: number
+}
+
 /** Starts PgBouncer with at most `connections` to the server of `databaseUrl`; returns when it answers. */
 export async function startBouncer(
   databaseUrl: string,
-  { connections, loginRetrySeconds = 15 }: { connections: number; loginRetrySeconds?: number },
+  { connections, mode = 'transaction', loginRetrySeconds = 15 }: BouncerOptions,
 ): Promise<Bouncer> {
   const folder = await mkdtemp(join(tmpdir(), 'coherence-pooler-'))
   const real = new URL(databaseUrl)
@@ -59,7 +70,7 @@ unix_socket_dir =
 auth_type = plain
 auth_file = ${files.users}
 admin_users = ${real.username}
-pool_mode = transaction
+pool_mode = ${mode}
 default_pool_size = ${connections}
 max_db_connections = ${connections}
 max_client_conn = 400
@@ -74,7 +85,7 @@ ignore_startup_parameters = extra_float_digits
   const consoleUrl = Object.assign(new URL(url), { pathname: '/pgbouncer' }).href
   let child: ChildProcess | undefined
   const start = async () => {
-    child = spawn('pgbouncer', ['-q', ...user, files.ini], { stdio: 'ignore' })
+    child = spawn(PROGRAM ?? 'pgbouncer', ['-q', ...user, files.ini], { stdio: 'ignore' })
     await waitForConsole(consoleUrl)
   }
   const kill = async () => {

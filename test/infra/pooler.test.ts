@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { keepsSession } from '../../db/health.ts'
+import { openPool } from '../../db/pool.ts'
 import { openContext } from '../../infra/context.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
@@ -88,6 +90,50 @@ describe.skipIf(!isBouncerInstalled())('through PgBouncer in transaction mode', 
     const all = 8 * 400
     expect(rows).toEqual([{ samples: all, verified: all, in_chunks: all, in_slices: all, trials: all, analyses: 20 }])
   }, 120_000)
+
+  it.each([
+    ['idle', 20, 0],
+    ['with ten others busy', 20, 10],
+    ['with more others busy than it has connections', 4, 10],
+  ])('a transaction pooler is never taken for a session, %s', async (_name, connections, busy) => {
+    const pooler = await startBouncer(pipeline.config.databaseUrl, { connections })
+    const others = openPool({ databaseUrl: pooler.url, max: Math.max(busy, 1) })
+    const pool = openPool({ databaseUrl: pooler.url, max: 2 })
+    const asked = new AbortController()
+    try {
+      const loads = Array.from({ length: busy }, async () => {
+        while (!asked.signal.aborted) await others.query('select pg_sleep(random() * 0.002)')
+      })
+      const answers: boolean[] = []
+      for (let n = 0; n < 50; n++) answers.push(await keepsSession(pool))
+      asked.abort()
+      await Promise.all(loads)
+      expect(answers).toEqual(Array(50).fill(false))
+    } finally {
+      asked.abort()
+      await Promise.all([pool.end(), others.end()])
+      await pooler.close()
+    }
+  })
+
+  it('a session pooler and a direct connection are sessions, also while others are busy', async () => {
+    const pooler = await startBouncer(pipeline.config.databaseUrl, { connections: 20, mode: 'session' })
+    try {
+      for (const databaseUrl of [pooler.url, pipeline.config.databaseUrl]) {
+        const others = openPool({ databaseUrl, max: 8 })
+        const pool = openPool({ databaseUrl, max: 2 })
+        try {
+          const load = Promise.all(Array.from({ length: 200 }, () => others.query('select pg_sleep(0.005)')))
+          for (let n = 0; n < 10; n++) expect(await keepsSession(pool)).toBe(true)
+          await load
+        } finally {
+          await Promise.all([pool.end(), others.end()])
+        }
+      }
+    } finally {
+      await pooler.close()
+    }
+  })
 
   it('doctor says so, and migrate asks for another connection', async () => {
     const cli = createCli({ DATABASE_URL: bouncer.url, LOCAL_STORAGE_DIR: pipeline.config.localStorageDir })
