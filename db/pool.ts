@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient } from 'pg'
 import { CoherenceError } from '../pipeline/errors.ts'
 
@@ -47,6 +48,9 @@ function readCertificate(value: string): string {
   }
 }
 
+/** The connections that each pool has. */
+const CONNECTIONS = new WeakMap<Pool, Set<PoolClient>>()
+
 /** A pool of connections. Idle connections that the server closes are dropped quietly and made anew on demand. */
 export function openPool(options: PoolOptions): Pool {
   const pool = new Pool({ ...connectionOptions(options), max: options.max ?? 4, idleTimeoutMillis: 10_000 })
@@ -54,7 +58,28 @@ export function openPool(options: PoolOptions): Pool {
   // listener hears of idle connections only, the client's also of one that is lost within a transaction.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
+  const connections = new Set<PoolClient>()
+  pool.on('connect', (client) => connections.add(client))
+  pool.on('remove', (client) => connections.delete(client))
+  CONNECTIONS.set(pool, connections)
   return pool
+}
+
+/** How long a pool that is closed waits for statements that are under way. */
+const CLOSING_MS = 1000
+
+/**
+ * Ends the pool. Whoever still waits for an answer after a moment is cut off: the server rolls back what that connection had open. A
+ * statement that is blocked there may end later, and commits nothing if it was in a transaction.
+ */
+export async function closePool(pool: Pool): Promise<void> {
+  const closed = new AbortController()
+  const patience = sleep(CLOSING_MS, false, { signal: closed.signal }).catch(() => true)
+  const ended = await Promise.race([pool.end().then(() => true), patience])
+  closed.abort()
+  if (ended) return
+  // Without waiting for the server's goodbye: it may be what does not answer.
+  for (const client of CONNECTIONS.get(pool) ?? []) void client.end().catch(() => {})
 }
 
 /** One connection outside any pool, for sessions that hold something: migrations and COPY. The caller ends it. */

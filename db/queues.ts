@@ -26,6 +26,26 @@ export async function listReadyQueues(db: Queryable, names: readonly string[]): 
   return rows.map((row) => row.name)
 }
 
+/**
+ * Puts jobs that a worker must leave back among those that are ready, without an attempt spent; the ids of those that were still
+ * this attempt's. As pg-boss fails a job for another try, but that the limit of tries is raised with the count of them. Its own
+ * `restore` forgets when the job was begun, so that the next attempt would have the number of this one, whose handler may still be
+ * running: that one could then complete the other's job. State `retry`, not `created`, which the policy `short` has once a key.
+ */
+export async function handBackJobs(
+  db: Queryable,
+  queue: string,
+  jobs: readonly { id: string; retryCount: number }[],
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `update pgboss.job j set state = 'retry', retry_limit = j.retry_limit + 1, heartbeat_on = null
+     from unnest($2::uuid[], $3::int[]) as mine (id, retry_count)
+     where j.name = $1 and j.id = mine.id and j.retry_count = mine.retry_count and j.state = 'active' returning j.id`,
+    [queue, jobs.map(({ id }) => id), jobs.map(({ retryCount }) => retryCount)],
+  )
+  return rows.map(({ id }) => id)
+}
+
 /** Jobs by queue and state, those that ended left out. */
 export async function countJobs(db: Queryable): Promise<{ queue: string; state: string; jobs: number }[]> {
   const { rows } = await db.query<{ queue: string; state: string; jobs: number }>(

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import { countPendingMigrations } from '../db/migrate.ts'
-import { assertReachable, openPool, type Queryable } from '../db/pool.ts'
+import { assertReachable, closePool, openPool, type Queryable } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
 import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../jobs/telemetry.ts'
@@ -63,7 +63,7 @@ export async function openContext(
     }
     const close = async () => {
       await boss.stop({ graceful: false, close: false }).catch(() => {})
-      await pool.end()
+      await closePool(pool)
     }
     return { context, close }
   } catch (error) {

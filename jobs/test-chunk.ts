@@ -37,7 +37,8 @@ export async function runTestChunk(context: JobContext, job: ActiveJob<'test-chu
   } catch (error) {
     const { message, code } = error as Error & { code?: string }
     const damaged = code === 'CHUNK_CORRUPT' || code === 'CHUNK_FORMAT' || code === 'STORE_NOT_FOUND'
-    if (code !== 'CHUNK_STALE_ATTEMPT') {
+    // Handed back, or lost to another attempt, it has not failed.
+    if (code !== 'CHUNK_STALE_ATTEMPT' && !job.signal.aborted) {
       await noteChunkError(context.pool, chunk.id, message, damaged).catch(() => {})
     }
     throw error

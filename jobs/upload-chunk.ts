@@ -27,7 +27,8 @@ export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload
   try {
     return await putAndMark(context, job, chunk)
   } catch (error) {
-    if (!isCoherenceError(error, 'CHUNK_STALE_ATTEMPT')) {
+    // Handed back, or lost to another attempt, it has not failed.
+    if (!isCoherenceError(error, 'CHUNK_STALE_ATTEMPT') && !job.signal.aborted) {
       await noteChunkError(context.pool, chunk.id, (error as Error).message).catch(() => {})
     }
     throw error

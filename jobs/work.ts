@@ -1,19 +1,15 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Job } from 'pg-boss'
 import { listReadyQueues } from '../db/queues.ts'
-import { isCoherenceError } from '../pipeline/errors.ts'
-import { affected, completeJob } from './boss.ts'
-import type { ActiveJob, JobContext, JobHandler } from './context.ts'
-import { HANDLERS } from './handlers.ts'
+import type { JobContext } from './context.ts'
 import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
+import { HAND_BACK_MS, runBatch } from './run-job.ts'
 
-/** How often a running job says that it is alive; its queue's heartbeat limit is three times this. */
-const HEARTBEAT_MS = 20_000
 /** Where a sibling works, or nothing has been found for less than this: how long until the next look. */
 const POLL_MS = { drain: 100, watch: 2_000 } as const
 /** A service that has long found nothing looks less often: after a tenth of that time, but at least this often. */
 const MOST_POLL_MS = 10_000
-/** After a stop is asked for: how long running jobs may take before they are handed back. */
+/** After a stop is asked for: how long running jobs may take before they are handed back, whether they have ended or not. */
 export const GRACE_MS = 20_000
 
 export interface WorkOptions {
@@ -26,14 +22,18 @@ export interface WorkOptions {
   readonly concurrency?: number
   /** Takes no new job while the process holds more than this, and ends when those in hand are done. */
   readonly memoryBytes?: number
-  /** Aborted: stop fetching, finish what runs within GRACE_MS, hand the rest back. */
+  /** Aborted: stop fetching, finish what runs within `graceMs`, hand the rest back. */
   readonly signal?: AbortSignal
+  /** GRACE_MS if it is left out. */
+  readonly graceMs?: number
   readonly onJob?: (event: { queue: QueueName; ok: boolean }) => void
 }
 
 export interface WorkOutcome {
   readonly completed: Record<string, number>
   readonly failed: Record<string, number>
+  /** Ready for other workers again, no attempt spent. Their handlers may still be running: end the process, or its pool. */
+  readonly handedBack: Record<string, number>
   readonly seconds: number
   readonly stopped: 'idle' | 'deadline' | 'memory' | 'signal'
 }
@@ -45,6 +45,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const deadline = options.maxSeconds === undefined ? Infinity : started + options.maxSeconds * 1000
   const completed: Record<string, number> = {}
   const failed: Record<string, number> = {}
+  const handedBack: Record<string, number> = {}
   const handBack = new AbortController()
   let busy = 0
   let lastFound = started
@@ -63,7 +64,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     return true
   }
   let graceTimer: NodeJS.Timeout | undefined
-  const onStop = () => (graceTimer ??= setTimeout(() => handBack.abort(), GRACE_MS))
+  const onStop = () => (graceTimer ??= setTimeout(() => handBack.abort(), options.graceMs ?? GRACE_MS))
   options.signal?.addEventListener('abort', onStop, { once: true })
   if (options.signal?.aborted) onStop()
 
@@ -88,10 +89,11 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       wake()
     }
     const outcomes = await runBatch(context, queue, jobs, handBack.signal)
-    for (const ok of outcomes) {
-      const counts = ok ? completed : failed
+    for (const outcome of outcomes) {
+      const ok = outcome === 'completed' || outcome === 'expired'
+      const counts = outcome === 'handed_back' ? handedBack : ok ? completed : failed
       counts[queue] = (counts[queue] ?? 0) + 1
-      options.onJob?.({ queue, ok })
+      if (outcome !== 'handed_back') options.onJob?.({ queue, ok })
     }
     return jobs.length
   }
@@ -148,75 +150,17 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
         broken ??= { error }
       })
     })
-    await Promise.all(loops)
+    // A fetch that the database does not answer is not waited for either.
+    const letGo = once(handBack.signal, 'abort').then(() => sleep(2 * HAND_BACK_MS, undefined, { ref: false }))
+    await Promise.race([Promise.all(loops), letGo])
     if (broken) throw broken.error
   } finally {
     clearTimeout(graceTimer)
     options.signal?.removeEventListener('abort', onStop)
   }
-  return { completed, failed, seconds: (performance.now() - started) / 1000, stopped }
+  return { completed, failed, handedBack, seconds: (performance.now() - started) / 1000, stopped }
 }
 
 async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   await sleep(Math.max(ms, 0), undefined, { signal }).catch(() => {})
-}
-
-/** Runs fetched jobs one after the other, all of them kept alive meanwhile. */
-async function runBatch(
-  context: JobContext,
-  queue: QueueName,
-  jobs: readonly Job[],
-  handBack: AbortSignal,
-): Promise<boolean[]> {
-  const waiting = new Map(jobs.map((job) => [job.id, { job, lost: new AbortController() }]))
-  const heartbeat = setInterval(() => void beat(), HEARTBEAT_MS)
-  const beat = async () => {
-    for (const { job, lost } of waiting.values()) {
-      try {
-        const response = await context.boss.touch(queue, { id: job.id, retryCount: job.retryCount })
-        if (affected(response) === 0) lost.abort()
-      } catch (error) {
-        context.log.warn({ queue, job: job.id, error: (error as Error).message }, 'heartbeat failed')
-      }
-    }
-  }
-  const outcomes: boolean[] = []
-  try {
-    for (const { job, lost } of waiting.values()) {
-      outcomes.push(await runJob(context, queue, job, AbortSignal.any([handBack, lost.signal])))
-      waiting.delete(job.id)
-    }
-  } finally {
-    clearInterval(heartbeat)
-  }
-  return outcomes
-}
-
-async function runJob(context: JobContext, queue: QueueName, job: Job, signal: AbortSignal): Promise<boolean> {
-  // Which data goes with which queue is the queue table's word; the compiler cannot follow it through a union.
-  const load = HANDLERS[queue] as () => Promise<JobHandler<QueueName>>
-  const active = { ...job, name: queue, signal } as unknown as ActiveJob
-  const { data, id, retryCount } = job
-  const span = context.telemetry.startJob({ queue, id, attempt: retryCount + 1, data })
-  const log = context.log.child({ queue, job: id, ...span.logFields })
-  const started = performance.now()
-  try {
-    signal.throwIfAborted()
-    const { output, completed } = await (await load())({ ...context, log, span }, active)
-    const expired = !completed && !(await completeJob(context.boss, context.pool, { ...job, name: queue }, output))
-    if (expired) log.warn('the job had expired and is another worker’s by now')
-    span.end(expired ? 'expired' : 'completed')
-    log.debug({ ms: Math.round(performance.now() - started) }, 'done')
-    return true
-  } catch (error) {
-    // Overtaken: the attempt that overtook does the work, and this one has nothing to hand back.
-    const stale = isCoherenceError(error, 'CHUNK_STALE_ATTEMPT')
-    log[stale ? 'info' : 'error']({ err: error }, stale ? 'overtaken' : 'failed')
-    span.end(stale ? 'overtaken' : signal.aborted ? 'handed_back' : 'failed', error)
-    const { message, code, stack } = error as Error & { code?: string }
-    await context.boss
-      .fail(queue, { id: job.id, retryCount: job.retryCount }, { message, code, stack })
-      .catch((failure: Error) => log.error({ err: failure }, 'could not report the failure; the job will expire'))
-    return false
-  }
 }

@@ -1,7 +1,8 @@
 import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
-import { runWorker } from '../../jobs/work.ts'
+import { unlessAborted } from '../../jobs/unless-aborted.ts'
+import { GRACE_MS, runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
 import { formatList } from '../output.ts'
 import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
@@ -15,6 +16,8 @@ const ENDS = {
 
 /** Forty workers that one cron starts do not reach for the database at the same moment. A drain is paid for by its time. */
 const START_SPREAD_MS = { drain: 100, watch: 1000 } as const
+/** All is said and closed by then. */
+const LINGER_MS = 200
 /** Of the memory that the container may use. */
 const MEMORY_PART = 0.8
 
@@ -24,6 +27,7 @@ interface WorkFlags extends OtherBuildFlags {
   queues?: string
   except?: string
   maxSeconds?: string
+  graceSeconds: string
 }
 
 export const workCommand: Register = (program, bind) => {
@@ -35,21 +39,23 @@ export const workCommand: Register = (program, bind) => {
     .option('--queues <names>', `only these, separated by commas: ${QUEUE_NAMES.join(', ')}`)
     .option('--except <names>', 'all but these')
     .option('--max-seconds <n>', 'take no new job after this long')
+    .option('--grace-seconds <n>', 'once stopped, hand back what has not ended within', String(GRACE_MS / 1000))
   addOtherBuildOption(command).action(
     bind(async ({ output, signal }, flags: WorkFlags) => {
       if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
       if (flags.queues !== undefined && flags.except !== undefined) throw usage('say --queues or --except, not both.')
       const except = parseQueues(flags.except)
       const queues = except ? QUEUE_NAMES.filter((name) => !except.includes(name)) : parseQueues(flags.queues)
-      const maxSeconds = flags.maxSeconds === undefined ? undefined : Number(flags.maxSeconds)
-      if (maxSeconds !== undefined && !(maxSeconds > 0))
-        throw usage(`--max-seconds takes a number above 0, not ${JSON.stringify(flags.maxSeconds)}.`)
+      const maxSeconds = parseSeconds('--max-seconds', flags.maxSeconds)
+      const graceMs = 1000 * parseSeconds('--grace-seconds', flags.graceSeconds)!
       const mode = flags.drain ? 'drain' : 'watch'
       await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
-      return await leaveToOtherBuild(output, flags, () =>
+      const exitCode = await leaveToOtherBuild(output, flags, () =>
         withTelemetry(async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
-          await context.store.head('health/worker')
+          await unlessAborted(signal, () => context.store.head('health/worker')).catch((error: unknown) => {
+            if (!signal.aborted) throw error
+          })
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
           let done = 0
           const outcome = await runWorker(context, {
@@ -59,6 +65,7 @@ export const workCommand: Register = (program, bind) => {
             concurrency: config.workConcurrency,
             memoryBytes: memoryCeiling(),
             signal,
+            graceMs,
             onJob: ({ queue }) => progress.update(`${++done} jobs, last ${queue}`),
           })
           progress.end()
@@ -70,6 +77,9 @@ export const workCommand: Register = (program, bind) => {
             return formatList([
               ['completed', list(outcome.completed)],
               ['failed', list(outcome.failed)],
+              ...(Object.keys(outcome.handedBack).length > 0
+                ? [['handed back', list(outcome.handedBack)] as const]
+                : []),
               ['ended', `${ENDS[outcome.stopped]}, after ${outcome.seconds.toFixed(1)} s`],
             ])
           })
@@ -77,6 +87,9 @@ export const workCommand: Register = (program, bind) => {
           return 0
         }),
       )
+      // Handlers that were left behind do not keep the process.
+      if (signal.aborted) setTimeout(() => process.exit(), LINGER_MS).unref()
+      return exitCode
     }),
   )
 }
@@ -85,6 +98,13 @@ export const workCommand: Register = (program, bind) => {
 function memoryCeiling(): number | undefined {
   const limit = process.constrainedMemory()
   return limit > 0 && limit < totalmem() ? MEMORY_PART * limit : undefined
+}
+
+function parseSeconds(name: string, text: string | undefined): number | undefined {
+  const seconds = text === undefined ? undefined : Number(text)
+  if (seconds !== undefined && !(seconds > 0))
+    throw usage(`${name} takes a number above 0, not ${JSON.stringify(text)}.`)
+  return seconds
 }
 
 function parseQueues(list: string | undefined): QueueName[] | undefined {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { JobContext } from '../../jobs/context.ts'
 import type { QueueName } from '../../jobs/queues.ts'
 import { NO_SPAN, type JobOutcome, type Telemetry } from '../../jobs/telemetry.ts'
@@ -32,7 +32,7 @@ beforeEach(async () => {
 afterEach(() => pipeline.close())
 
 const work = (queue: QueueName = 'upload-chunk') =>
-  runWorker({ ...pipeline.context, telemetry }, { mode: 'drain', queues: [queue] })
+  runWorker({ ...pipeline.context, telemetry }, { mode: 'drain', queues: [queue], concurrency: 1 })
 
 test('a job that is done ends as completed, once', async () => {
   await work()
@@ -62,6 +62,25 @@ test('an attempt that another has taken over ends as overtaken', async () => {
   }
   await work()
   expect(told.map(({ attempt, outcome }) => ({ attempt, outcome }))).toEqual([{ attempt: 1, outcome: 'overtaken' }])
+})
+
+test('an attempt whose heartbeat finds its job gone ends as overtaken, and leaves no note on the chunk', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] })
+  const touch = vi.spyOn(pipeline.context.boss, 'touch')
+  checkpoint = async (step) => {
+    if (step !== 'put' || told.length > 0) return
+    await pipeline.expireJobs()
+    vi.advanceTimersToNextTimer()
+    await touch.mock.results[0].value
+  }
+  try {
+    await work()
+  } finally {
+    vi.useRealTimers()
+  }
+  expect(told).toMatchObject([{ queue: 'upload-chunk', attempt: 1, outcome: 'overtaken' }])
+  const { rows } = await pipeline.db.query('select last_error from public.storj_chunks')
+  expect(rows).toEqual([{ last_error: null }])
 })
 
 test('a job that ends too late to be its worker’s ends as expired', async () => {
