@@ -41,29 +41,29 @@ const COMMON = {
 /**
  * Every queue, in the order in which an idle worker looks at them. `exclusive`: one job a key, queued or active. `short`:
  * one queued job a key, whatever is active: a mark that something is dirty must not be lost to a run that has started.
- * `batch`: jobs taken at once. `everySeconds`: how often `tick` sends one, if it is due. `alone`: a worker does one at a time, as
- * it may take hundreds of megabytes.
+ * `batch`: jobs taken at once. `everySeconds`: how often `tick` sends one, if it is due. `most`: so many does a worker do
+ * at a time, of jobs that may take hundreds of megabytes.
  */
 export const QUEUES: Record<
   QueueName,
-  { options: Omit<Queue, 'name'>; batch: number; everySeconds?: number; alone?: true }
+  { options: Omit<Queue, 'name'>; batch: number; everySeconds?: number; most?: number }
 > = {
   'upload-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
   'test-chunk': { options: { ...COMMON, policy: 'exclusive' }, batch: 1 },
-  'run-analysis': { options: { ...COMMON, policy: 'exclusive' }, batch: 1, alone: true },
-  'export-samples': { options: { ...COMMON, policy: 'exclusive' }, batch: 1, alone: true },
+  'run-analysis': { options: { ...COMMON, policy: 'exclusive' }, batch: 1, most: 1 },
+  'export-samples': { options: { ...COMMON, policy: 'exclusive' }, batch: 1, most: 1 },
   pack: { options: { ...COMMON, policy: 'short' }, batch: 1, everySeconds: 30 },
   'copy-object': { options: { ...COMMON, policy: 'exclusive', retryDelayMax: 3600, retryLimit: 10 }, batch: 1 },
   'rollup-slice': { options: { ...COMMON, policy: 'short' }, batch: 20 },
   'rollup-coherence': { options: { ...COMMON, policy: 'short' }, batch: 1 },
   // A month of a thousand devices takes most of an hour, in one transaction.
-  'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1, alone: true },
+  'compute-event': { options: { ...COMMON, policy: 'exclusive', expireInSeconds: 4 * 3600 }, batch: 1, most: 1 },
   reconcile: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 900 },
   prune: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600 },
   maintain: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
   sweep: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 86_400 },
   // Once a day in effect: it looks every hour whether the day before is complete, or has changed since.
-  report: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600, alone: true },
+  report: { options: { ...COMMON, policy: 'exclusive' }, batch: 1, everySeconds: 3600, most: 1 },
 }
 
 export const QUEUE_NAMES = Object.keys(QUEUES) as QueueName[]

@@ -5,10 +5,14 @@ import type { JobContext } from './context.ts'
 import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 import { HAND_BACK_MS, runBatch } from './run-job.ts'
 
-/** Where a sibling works, or nothing has been found for less than this: how long until the next look. */
-const POLL_MS = { drain: 100, watch: 2_000 } as const
-/** A service that has long found nothing looks less often: after a tenth of that time, but at least this often. */
-const MOST_POLL_MS = 10_000
+/**
+ * From a look that found nothing to do to the next: a part of the time since something was found, within bounds. A drain looks again
+ * only while a sibling is at work, whose job may yet send others; whoever finds one wakes those who rest.
+ */
+const PAUSES = {
+  drain: { least: 100, part: 1 / 5, most: 2_000 },
+  watch: { least: 2_000, part: 1 / 10, most: 10_000 },
+} as const
 /** After a stop is asked for: how long running jobs may take before they are handed back, whether they have ended or not. */
 export const GRACE_MS = 20_000
 
@@ -78,8 +82,8 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     awake.abort()
     awake = new AbortController()
   }
-  /** Of queues whose jobs are done one at a time, those that have one in hand. */
-  const inHand = new Set<QueueName>()
+  /** Of queues that have a limit: how many jobs are in hand, or about to be. */
+  const inHand = new Map<QueueName, number>()
   /** Fetches from a queue and does what comes; how many jobs there were. */
   const workOn = async (queue: QueueName): Promise<number> => {
     const jobs = await context.boss.fetch<object>(queue, { batchSize: QUEUES[queue].batch })
@@ -100,23 +104,21 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   /** Does the jobs of the most urgent queue that has any; how many there were. */
   const workOnce = async (): Promise<number> => {
     for (const queue of (await look()) as QueueName[]) {
-      const { alone } = QUEUES[queue]
-      if (alone && inHand.has(queue)) continue
-      if (alone) inHand.add(queue)
+      const taken = inHand.get(queue) ?? 0
+      if (taken >= (QUEUES[queue].most ?? Infinity)) continue
+      inHand.set(queue, taken + 1)
       try {
         const found = await workOn(queue)
         if (found > 0) return found
       } finally {
-        if (alone) inHand.delete(queue)
+        inHand.set(queue, inHand.get(queue)! - 1)
       }
     }
     return 0
   }
   /** Until the next look: not the same for all who were started, or last found something, at the same moment. */
   const rest = async (): Promise<void> => {
-    const least = POLL_MS[options.mode]
-    const quiet = options.mode === 'watch' ? (performance.now() - lastFound) / 10 : 0
-    const ms = Math.min(Math.max(quiet, least), MOST_POLL_MS) * (0.75 + Math.random() / 2)
+    const ms = pauseMs(options.mode, performance.now() - lastFound) * (0.75 + Math.random() / 2)
     const ended = [awake.signal, ...(options.signal ? [options.signal] : [])]
     await pause(Math.min(ms, deadline - performance.now()), AbortSignal.any(ended))
   }
@@ -159,6 +161,12 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
     options.signal?.removeEventListener('abort', onStop)
   }
   return { completed, failed, handedBack, seconds: (performance.now() - started) / 1000, stopped }
+}
+
+/** Milliseconds until the next look, where nothing has happened for `quietMs`. */
+export function pauseMs(mode: WorkOptions['mode'], quietMs: number): number {
+  const { least, part, most } = PAUSES[mode]
+  return Math.min(Math.max(part * quietMs, least), most)
 }
 
 async function pause(ms: number, signal?: AbortSignal): Promise<void> {

@@ -5,7 +5,7 @@ import { listReadyQueues } from '../../db/queues.ts'
 import { sendJob } from '../../jobs/boss.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { QUEUE_NAMES } from '../../jobs/queues.ts'
-import { runWorker } from '../../jobs/work.ts'
+import { pauseMs, runWorker } from '../../jobs/work.ts'
 import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 
 let pipeline: TestPipeline
@@ -68,6 +68,18 @@ test('a service finds what comes while it rests', async () => {
     onJob: () => stop.abort(),
   })
   expect(outcome).toMatchObject({ completed: { prune: 1 }, stopped: 'signal' })
+})
+
+test('a drain looks less and less often while a sibling’s job goes on', () => {
+  const looks = (mode: 'drain' | 'watch', seconds: number) => {
+    let count = 0
+    for (let quiet = 0; quiet < 1000 * seconds; quiet += pauseMs(mode, quiet)) count++
+    return count
+  }
+  expect(pauseMs('drain', 0)).toBe(100)
+  expect(looks('drain', 10)).toBeLessThan(25)
+  expect(looks('drain', 3600)).toBeLessThan(2000)
+  expect(looks('watch', 3600)).toBeLessThan(400)
 })
 
 test('jobs that need much memory are done one at a time; others go on beside them', async () => {
