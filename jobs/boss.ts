@@ -1,8 +1,9 @@
 import type pg from 'pg'
 import { PgBoss, type Db, type JobInsert, type JobWithMetadata } from 'pg-boss'
 import type { Queryable } from '../db/pool.ts'
+import { raiseQueuedJobs, readJobPriority } from '../db/priorities.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import type { JobData, QueueName } from './queues.ts'
+import { type JobData, QUEUES, type QueueName } from './queues.ts'
 
 /** pg-boss's view of a pool or of the client of a transaction. */
 export function bossDb(db: Queryable): Db {
@@ -52,7 +53,7 @@ export async function startBoss(
   return boss
 }
 
-/** Sends one job in the caller's transaction. False if the queue's policy has it already. */
+/** Sends one job in the caller's transaction. False if the queue's policy has it already; if queued, it has no less priority now. */
 export async function sendJob<Q extends QueueName>(
   boss: PgBoss,
   db: Queryable,
@@ -66,10 +67,16 @@ export async function sendJob<Q extends QueueName>(
     ...(options.everySeconds === undefined ? {} : { singletonSeconds: options.everySeconds }),
     ...(options.priority === undefined ? {} : { priority: options.priority }),
   })
+  if (id === null && options.key !== undefined) {
+    await raiseQueuedJobs(db, queue, policyOf(queue), [{ key: options.key, priority: options.priority ?? 0 }])
+  }
   return id !== null
 }
 
-/** Sends many jobs of one queue in one statement, in the caller's transaction; those the policy has already are skipped. */
+/**
+ * Sends many jobs of one queue in one statement, in the caller's transaction; those the policy has already are skipped, and if
+ * queued have no less priority from then on.
+ */
 export async function sendJobs<Q extends QueueName>(
   boss: PgBoss,
   db: Queryable,
@@ -78,7 +85,23 @@ export async function sendJobs<Q extends QueueName>(
 ): Promise<void> {
   if (jobs.length === 0) return
   const inserts: JobInsert[] = jobs.map(({ data, key, priority }) => ({ data, singletonKey: key, priority }))
-  await boss.insert(queue, inserts, { db: bossDb(db) })
+  const sent = await boss.insert(queue, inserts, { db: bossDb(db), returnId: true })
+  if (sent?.length === jobs.length) return
+  const asked = jobs.map(({ key, priority = 0 }) => ({ key, priority }))
+  await raiseQueuedJobs(db, queue, policyOf(queue), asked)
+}
+
+function policyOf(queue: QueueName): 'exclusive' | 'short' {
+  return QUEUES[queue].options.policy === 'short' ? 'short' : 'exclusive'
+}
+
+/**
+ * The priority of what a job sends on: live work sends live work. What a backfill has begun comes before what it has not begun, and
+ * after all that is live.
+ */
+export async function followUpPriority(db: Queryable, job: { name: QueueName; id: string }): Promise<number> {
+  const priority = await readJobPriority(db, job.name, job.id)
+  return priority < 0 ? Math.min(priority + 1, -1) : 0
 }
 
 /**

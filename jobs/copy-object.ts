@@ -58,8 +58,9 @@ export async function sendToMirror(
   tx: Queryable,
   chunkId: string,
   kind: ReplicaKind,
+  priority: number,
 ): Promise<void> {
-  if (context.mirror) await sendCopies(context, tx, [{ chunkId, kind }], context.mirror)
+  if (context.mirror) await sendCopies(context, tx, [{ chunkId, kind }], context.mirror, priority)
 }
 
 /** Sends copies of objects to a place; those that are queued already are left as they are. */

@@ -18,7 +18,7 @@ import { encodePartial } from '../pipeline/slice-codec.ts'
 import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
 import { encodeSlices } from '../pipeline/slices-format.ts'
 import { sha256Hex } from '../storage/object-store.ts'
-import { completeJob, sendJobs } from './boss.ts'
+import { completeJob, followUpPriority, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { sendCopies, sendToMirror } from './copy-object.ts'
 import { readObject } from './read-object.ts'
@@ -70,14 +70,15 @@ async function verify(context: JobContext, job: ActiveJob<'test-chunk'>, chunk: 
       }
       await markReplica(tx, replica, true)
       await recordReplica(tx, sidecar, true)
-      await sendToMirror(context, tx, chunk.id, 'slices')
+      const priority = await followUpPriority(tx, job)
+      await sendToMirror(context, tx, chunk.id, 'slices', priority)
       // Proved from another store, because the first one's object is damaged or gone: it is written anew.
       const { backend, bucket } = context.store
       const first = replica.backend === backend && replica.bucket === bucket
-      if (!first) await sendCopies(context, tx, [{ chunkId: chunk.id, kind: 'chunk' }], context.store)
+      if (!first) await sendCopies(context, tx, [{ chunkId: chunk.id, kind: 'chunk' }], context.store, priority)
       await replaceChunkAnalysis(tx, chunk.id, analysis.tests, analysis.metrics)
       await replaceChunkSlices(tx, chunk.id, encoded)
-      await markDirty(context, tx, partials)
+      await markDirty(context, tx, partials, priority)
       if (!(await completeJob(context.boss, tx, job, { rows: samples.rows, slices: partials.length }))) {
         throw new CoherenceError(
           'CHUNK_STALE_ATTEMPT',
@@ -131,14 +132,15 @@ async function markDirty(
   context: JobContext,
   tx: Parameters<typeof sendJobs>[1],
   partials: readonly SlicePartial[],
+  priority: number,
 ): Promise<void> {
   const hours = new Set<number>()
-  const slices = new Map<string, { data: { device_id: string; hour: number }; key: string }>()
+  const slices = new Map<string, { data: { device_id: string; hour: number }; key: string; priority: number }>()
   for (const partial of partials) {
     const hour = Math.floor(partial.sliceStart / HOUR) * HOUR
     const key = `${partial.deviceId}:${hour}`
     hours.add(hour)
-    slices.set(key, { data: { device_id: partial.deviceId, hour }, key })
+    slices.set(key, { data: { device_id: partial.deviceId, hour }, key, priority })
   }
   await holdBuckets(tx, [
     ...[...slices.keys()].map((key) => `rollup-slice:${key}`),
@@ -151,6 +153,6 @@ async function markDirty(
     context.boss,
     tx,
     'rollup-coherence',
-    ordered.map((hour) => ({ data: { hour }, key: String(hour) })),
+    ordered.map((hour) => ({ data: { hour }, key: String(hour), priority })),
   )
 }

@@ -15,7 +15,7 @@ import { chunkKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import { type SampleColumns, sampleExtents, uuidAt } from '../pipeline/samples.ts'
 import { sha256Hex } from '../storage/object-store.ts'
-import { completeJob, sendJob } from './boss.ts'
+import { completeJob, followUpPriority, sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { sendToMirror } from './copy-object.ts'
 
@@ -76,8 +76,9 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
         { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size: bytes.length, sha256 },
         false,
       )
-      await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id })
-      await sendToMirror(context, tx, chunk.id, 'chunk')
+      const priority = await followUpPriority(tx, job)
+      await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id, priority })
+      await sendToMirror(context, tx, chunk.id, 'chunk', priority)
       if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
         throw new CoherenceError(
           'CHUNK_STALE_ATTEMPT',
