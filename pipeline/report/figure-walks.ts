@@ -33,6 +33,8 @@ export function drawWalk(
   ]
   const [last, lastControl, edge] = [walk.at(-1)!, control.at(-1), envelope.at(-1)!]
   const isNarrow = frame.width < 500
+  const mostTicks = isNarrow ? 4 : 8
+  const minutes = (domain[1].getTime() - domain[0].getTime()) / 60_000
   const labels = spread(
     [
       { at: last.at, value: last.value, label: 'network', fill: 'var(--accent)' },
@@ -67,7 +69,13 @@ export function drawWalk(
       strokeDasharray: '1 2',
     }),
     lineY(walk, { x: 'at', y: 'value', stroke: 'var(--accent)', strokeWidth: 2 }),
-    axisX({ ticks: isNarrow ? 4 : 8, tickSize: 4, label: null, tickFormat: timeLabel(network.bucket_seconds === 1) }),
+    axisX({
+      // Labels to the minute are no closer than a minute: none is there twice.
+      ticks: network.bucket_seconds === 1 ? mostTicks : Math.min(mostTicks, minutes),
+      tickSize: 4,
+      label: null,
+      tickFormat: timeLabel(network.bucket_seconds === 1),
+    }),
     axisY({ ticks: 5, tickSize: 0, label: null }),
     text(labels, {
       x: 'at',
