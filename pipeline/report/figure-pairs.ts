@@ -81,7 +81,7 @@ export function drawHeatMap(
   )
 }
 
-/** z at each lag; dashed, what the largest of them all stays within with probability .95 (Sidak). */
+/** r at each lag in standard errors; dashed, what the largest of them all stays within with probability .95 (Sidak). */
 export function drawLags(profile: LagProfile, place: number): Html {
   const points = profile.lags.map((lag, i) => ({ lag, z: profile.z[i] })).filter(({ z }) => z !== null)
   const limit = Math.sqrt(chiSquareQuantile(0.95 ** (1 / Math.max(1, points.length)), 1))
@@ -90,7 +90,7 @@ export function drawLags(profile: LagProfile, place: number): Html {
   return drawSvg(
     `lags-${place}`,
     {
-      title: 'z at each lag',
+      title: 'Correlation at each lag',
       description: `The largest is ${formatFixed(best[0]?.z, 2)} at a lag of ${profile.best_lag} s; the 95 % limit is ${formatFixed(limit, 2)}.`,
     },
     {

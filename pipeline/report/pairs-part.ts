@@ -1,8 +1,8 @@
 import { benjaminiHochberg, sidak } from '../multiple-testing.ts'
-import { pearsonR, productZ } from '../pair-coherence.ts'
+import { pearsonR, productZ, testPearson } from '../pair-coherence.ts'
 import { pairSums } from '../pair-sums.ts'
 import { MAX_LAG } from '../pair-tests.ts'
-import { normalTwoSided, studentTwoSided } from '../special.ts'
+import { normalTwoSided } from '../special.ts'
 import { type DeviceSeries, isTrial, MIN_SECONDS, sortByDevice, trialScores } from '../trials.ts'
 import type { LagProfile, PairRow, PairsPart } from './report-data.ts'
 
@@ -33,7 +33,7 @@ export function pairsOfWindow(series: readonly DeviceSeries[]): PairsPart {
         b: sorted[j].deviceId,
         seconds,
         r,
-        p: r === null ? null : studentTwoSided(r * Math.sqrt((seconds - 2) / (1 - r * r)), seconds - 2),
+        p: r === null ? null : testPearson(r, seconds).p,
         product_z: z,
         productP: z === null ? null : normalTwoSided(z),
       })
@@ -65,30 +65,43 @@ function lagProfiles(series: readonly DeviceSeries[], rows: readonly PairRow[]):
   return profiles.map((profile, i) => ({ ...profile, q: q[i] }))
 }
 
-/** As `lagScan`, with the z of every lag. */
+/**
+ * Pearson's r of one device's scores with the other's L seconds later, at every lag, in standard errors, r sqrt(n). Unlike
+ * `lagScan` it takes the devices' means out: two biased devices would have a long bar at each lag. P of the largest is that of
+ * Student's t, by Sidak for all the lags that were looked at.
+ */
 function lagProfile(a: DeviceSeries, b: DeviceSeries): Omit<LagProfile, 'q'> {
   const [x, y] = [trialScores(a), trialScores(b)]
   const [inA, inB] = [a, b].map(({ bits, ones }) => Uint8Array.from(bits, (n, t) => (isTrial(n, ones[t]) ? 1 : 0)))
   const lags = Array.from({ length: 2 * MAX_LAG + 1 }, (_, i) => i - MAX_LAG)
-  const z = lags.map((lag) => {
-    let [sum, n] = [0, 0]
+  const found = lags.map((lag) => {
+    const sums = { n_seconds: 0, sum_xy: 0, sum_x: 0, sum_y: 0, sum_x2: 0, sum_y2: 0 }
     for (let t = Math.max(0, -lag); t < Math.min(x.length, x.length - lag); t++) {
-      sum += x[t] * y[t + lag]
-      n += inA[t] & inB[t + lag]
+      if ((inA[t] & inB[t + lag]) === 0) continue
+      const [score, later] = [x[t], y[t + lag]]
+      sums.n_seconds++
+      sums.sum_xy += score * later
+      sums.sum_x += score
+      sums.sum_y += later
+      sums.sum_x2 += score * score
+      sums.sum_y2 += later * later
     }
-    return n < MIN_SECONDS ? null : sum / Math.sqrt(n)
+    const r = sums.n_seconds < MIN_SECONDS ? null : pearsonR(sums)
+    return r === null ? null : { z: r * Math.sqrt(sums.n_seconds), ...testPearson(r, sums.n_seconds) }
   })
-  // Of equals the one nearest to 0 seconds.
-  const nearest = lags.toSorted((p, q) => Math.abs(p) - Math.abs(q))
-  const size = (lag: number) => Math.abs(z[lag + MAX_LAG] ?? 0)
-  const best = nearest.reduce((most, lag) => (size(lag) > size(most) ? lag : most), 0)
-  const count = z.filter((value) => value !== null).length
+  // The smallest P may be less than a double can hold; of equals the longest bar, then the one nearest to 0 seconds.
+  const size = (lag: number) => Math.abs(found[lag + MAX_LAG]?.z ?? 0)
+  const [best] = lags.toSorted(
+    (p, q) =>
+      (found[p + MAX_LAG]?.p ?? 1) - (found[q + MAX_LAG]?.p ?? 1) || size(q) - size(p) || Math.abs(p) - Math.abs(q),
+  )
+  const count = found.filter((value) => value !== null).length
   return {
     a: a.deviceId,
     b: b.deviceId,
     lags,
-    z,
-    best_lag: best,
-    p_sidak: count === 0 ? 1 : sidak(normalTwoSided(size(best)), count),
+    z: found.map((value) => value?.z ?? null),
+    best_lag: count === 0 ? 0 : best,
+    p_sidak: count === 0 ? 1 : sidak(found[best + MAX_LAG]!.p, count),
   }
 }

@@ -7,7 +7,7 @@ import type { PassProportion } from '../second-level.ts'
 import type { EntropyBand } from './entropy-band.ts'
 
 /** Changes whenever a number of the report would come out otherwise for the same rows. */
-export const REPORT_VERSION = 'report-1'
+export const REPORT_VERSION = 'report-2'
 
 /** Something stands out if it is rarer than this among all P-values of its family, by Holm. */
 export const FLAG_ALPHA = 0.001
@@ -121,7 +121,7 @@ export interface PairRow {
 export interface LagProfile {
   readonly a: string
   readonly b: string
-  /** z at each of `lags`, seconds; null with too few. Positive lags: b follows a. */
+  /** r in standard errors, r sqrt(n), at each of `lags`, seconds; null with too few. Positive lags: b follows a. */
   readonly lags: readonly number[]
   readonly z: readonly (number | null)[]
   readonly best_lag: number

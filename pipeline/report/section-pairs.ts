@@ -137,10 +137,11 @@ function heatMap(pairs: PairsPart, devices: ReportData['devices'], names: Names)
 function lagView(pairs: PairsPart, names: Names): Html {
   return html`<h3>Lags</h3>
     <p>
-      For the pairs with the smallest P: z of one device’s score against the other’s L seconds later. Under the null
-      each bar is standard normal, and all are within the dashed lines with probability .95. These pairs were chosen by
-      their bar at 0, so that one is long; a long bar beside it means that a clock is wrong by so much, or that one
-      device follows the other.
+      Pearson’s r of one device’s scores with the other’s L seconds later, in standard errors, r √T, for the pairs with
+      the smallest P. Under the null each bar is nearly standard normal, and all are within the dashed lines with
+      probability .95. A long bar beside 0 means that a clock is wrong by so much, or that one device follows the other.
+      The pairs were chosen by their bar at 0, so that one is as long as any pair’s. P counts all lags that were looked
+      at, q all pairs.
     </p>
     <div class="lags">
       ${pairs.lags.map(
