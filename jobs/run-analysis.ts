@@ -26,6 +26,9 @@ const LONGEST_MESSAGE = 2000
 /** More sequences than this say nothing more. */
 const MOST_SEQUENCES = 100_000
 
+/** An analysis that takes longer is given up: well before its job expires, after 15 minutes, and another worker begins it anew. */
+const BUDGET_MS = 600_000
+
 const ALL_NAMES = [...testNames, ...COHERENCE_TEST_NAMES]
 
 /**
@@ -58,10 +61,12 @@ interface Parameters {
   readonly range: TimeRange
 }
 
-/** Answers one row of analysis_jobs. */
-export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analysis'>) {
+/** Answers one row of analysis_jobs; one that takes longer than `budgetMs` fails. */
+export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analysis'>, budgetMs = BUDGET_MS) {
   const request = await startAnalysis(context.pool, job.data.analysis_job_id)
   if (request === null) return { output: { skipped: 'done already, or deleted' } }
+  const budget = AbortSignal.timeout(budgetMs)
+  const signal = AbortSignal.any([job.signal, budget])
   try {
     const parameters = validate(request)
     const devices = await readableDevices(context, request)
@@ -69,13 +74,15 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
     const together = names.filter((name) => COHERENCE_TEST_NAMES.includes(name))
     const alone = names.filter((name) => !COHERENCE_TEST_NAMES.includes(name))
     const results: AnalysisResult[] = []
-    for (const deviceId of alone.length === 0 ? [] : devices) {
-      job.signal.throwIfAborted()
-      results.push(...(await analyzeDevice(context, job, alone, deviceId, parameters)))
-    }
+    await withTestPool(1, signal, async (pool) => {
+      for (const deviceId of alone.length === 0 ? [] : devices) {
+        signal.throwIfAborted()
+        results.push(...(await analyzeDevice(context, { pool, signal, names: alone, deviceId }, parameters)))
+      }
+    })
     if (together.length > 0) {
       const asked = { names: together, devices, range: parameters.range }
-      results.push(...(await analyzeCoherence(context, asked, parameters.coherence, job.signal)))
+      results.push(...(await analyzeCoherence(context, asked, parameters.coherence, signal)))
     }
     await inTransaction(context.pool, async (tx) => {
       await completeAnalysis(tx, request.id, results)
@@ -84,7 +91,8 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
       }
     })
     return { completed: true }
-  } catch (error) {
+  } catch (thrown) {
+    const error = budget.aborted && !job.signal.aborted ? tooLong(budgetMs) : thrown
     if (!isCoherenceError(error, 'ANALYSIS_INVALID')) throw error
     // Asking again would not help: the row says what to change, and the queue has nothing to retry.
     const message = error.message.slice(0, LONGEST_MESSAGE)
@@ -95,6 +103,13 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
 
 function invalid(message: string): CoherenceError {
   return new CoherenceError('ANALYSIS_INVALID', message)
+}
+
+function tooLong(budgetMs: number): CoherenceError {
+  const time = budgetMs < 60_000 ? `${budgetMs / 1000} seconds` : `${budgetMs / 60_000} minutes`
+  return invalid(
+    `It took longer than ${time}. Ask for a shorter range, fewer devices or fewer tests: those that take long are ${SLOW_NAMES.join(', ')}.`,
+  )
 }
 
 function validate(request: AnalysisJob): Parameters {
@@ -141,37 +156,37 @@ async function readableDevices(context: JobContext, request: AnalysisJob): Promi
 
 async function analyzeDevice(
   context: JobContext,
-  job: ActiveJob<'run-analysis'>,
-  names: readonly string[],
-  deviceId: string,
+  { pool, signal, names, deviceId }: { pool: TestPool; signal: AbortSignal; names: string[]; deviceId: string },
   { byTest, sequenceBytes, range }: Parameters,
 ): Promise<AnalysisResult[]> {
-  const samples = await collectSamples(context, [deviceId], range, job.signal)
+  const samples = await collectSamples(context, [deviceId], range, signal)
   const [device] = segmentByDevice(samples.get(deviceId)!)
   const { segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
   const tests = names.map((name) => ({ name, params: byTest[name] ?? {} }))
   const bytes = segments.map((segment) => segment.bytes)
   const about = { data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION }
-  return await withTestPool(1, job.signal, async (pool) => {
-    if (sequenceBytes !== null) {
-      const found = await testSequences(pool, bytes, sequenceBytes, tests)
-      return found.map((one) => ({ ...one, deviceId, metrics: { ...one.metrics, ...about } }))
-    }
-    const results = await runWhereItPays(pool, { segments: bytes, tests })
-    return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
-      testName: test,
-      deviceId,
-      summary: { status, ...(reason === undefined ? {} : { reason }), p_values, statistic },
-      metrics: { params, ...metrics, ...about },
-    }))
-  })
+  if (sequenceBytes !== null) {
+    const found = await testSequences(pool, bytes, sequenceBytes, tests)
+    return found.map((one) => ({ ...one, deviceId, metrics: { ...one.metrics, ...about } }))
+  }
+  const task = { segments: bytes, tests }
+  const results = isShort(task) ? runTask(task) : await pool.run(task)
+  return results.map(({ test, status, reason, p_values, statistic, params, metrics }) => ({
+    testName: test,
+    deviceId,
+    summary: { status, ...(reason === undefined ? {} : { reason }), p_values, statistic },
+    metrics: { params, ...metrics, ...about },
+  }))
 }
 
-/** Below this many bytes a thread takes longer to start than the tests take. */
+const SLOW_NAMES = TESTS.filter((test) => test.slow).map((test) => test.name)
+/** Below this many bytes a thread takes longer to start than most tests take with the parameters they have by default. */
 const WORTH_A_THREAD = 256 * 1024
 
-async function runWhereItPays(pool: TestPool, task: TestTask): Promise<TestResult[]> {
-  return totalBytes(task.segments) >= WORTH_A_THREAD ? await pool.run(task) : runTask(task)
+/** While a test runs in this thread nothing else does: no heartbeat, no signal is heard, other jobs stand still. */
+function isShort({ segments, tests }: TestTask): boolean {
+  const known = tests.every(({ name, params }) => !SLOW_NAMES.includes(name) && Object.keys(params).length === 0)
+  return known && totalBytes(segments) < WORTH_A_THREAD
 }
 
 /** Every test on each sequence, and what the sequences say together: a row for each test. */
@@ -190,7 +205,7 @@ async function testSequences(
   const results: TestResult[] = []
   for (const sequence of sequences) {
     // A copy: of a view the thread would be given all the memory behind it.
-    results.push(...(await runWhereItPays(pool, { segments: [sequence.slice()], tests })))
+    results.push(...(await pool.run({ segments: [sequence.slice()], tests })))
   }
   const facts = { sequences: sequences.length, length_bits: 8 * sequenceBytes, left_out_bytes: leftOut }
   return tests.map(({ name, params }) => {

@@ -37,6 +37,8 @@ export interface TestDefinition {
   /** Fewest bits, over all segments, for the default parameters. */
   readonly minimumBits: number
   readonly defaults: TestParams
+  /** It may take minutes for the samples of an hour. */
+  readonly slow?: true
   /** The batteries it belongs to, and the parameters it has there, over the defaults. */
   readonly suites: Readonly<Partial<Record<TestSuite, TestParams>>>
   run(segments: readonly Uint8Array[], params: TestParams): TestResult

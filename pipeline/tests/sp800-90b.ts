@@ -33,6 +33,7 @@ export const sp80090bNonIid: TestDefinition = {
     'an error.',
   minimumBits: COMPRESSION_MINIMUM_BITS,
   defaults: { bits_per_symbol: 8 },
+  slow: true,
   suites: { 'sp800-90b': {} },
   run(segments, params) {
     const bitsPerSymbol = integerParam(params, 'bits_per_symbol', 1, 8)
