@@ -22,8 +22,8 @@ import { pairsOfWindow } from '../pipeline/report/pairs-part.ts'
 import { type DevicePart, type PairsPart, REPORT_VERSION, type ReportData } from '../pipeline/report/report-data.ts'
 import { chunkPasses, testsPart } from '../pipeline/report/tests-part.ts'
 import { findFindings, verdictOf } from '../pipeline/report/verdict.ts'
-import { sha256OfLines } from '../storage/object-store.ts'
 import type { JobContext } from './context.ts'
+import { chunkSetHash } from './due-report.ts'
 import { networkPart } from './report-network.ts'
 import { readWindowSeries, type WindowSeries } from './report-series.ts'
 import { HOUR } from './test-chunk.ts'
@@ -118,11 +118,6 @@ export async function collectReport(
       unverified_chunks: chunks.length - verified.length,
     },
   }
-}
-
-/** As of an event: SHA-256 of the lines `id sha256` of chunks in order of id. */
-export function chunkSetHash(chunks: readonly { id: string; sha256: string }[]): string {
-  return sha256OfLines(chunks.map(({ id, sha256 }) => `${id} ${sha256}`))
 }
 
 /** Every pair from the seconds; where these are too many, the hours of those pairs that have rows. */

@@ -1,15 +1,11 @@
 import { hash } from 'node:crypto'
 import { logMaintenance } from '../db/prune.ts'
-import { findReport, listReportChunks, type ReportWindow } from '../db/report.ts'
-import { isoTime } from '../pipeline/report/network-trace.ts'
 import type { ReportData } from '../pipeline/report/report-data.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import type { ActiveJob, JobContext } from './context.ts'
-import { chunkSetHash, collectReport, DAY } from './report-data.ts'
-import { HOUR } from './test-chunk.ts'
+import { findDueReport } from './due-report.ts'
+import { collectReport } from './report-data.ts'
 
-/** The report of a day waits so long after its end for what comes late. */
-const GRACE_SECONDS = HOUR
 /** The longest that S3 signs a link for. */
 const LINK_SECONDS = 7 * 86_400
 
@@ -27,21 +23,10 @@ export async function renderReport(report: ReportData): Promise<string> {
 export async function runReport(context: JobContext, job: Pick<ActiveJob<'report'>, 'signal'>, now = new Date()) {
   const { pool, store } = context
   const started = performance.now()
-  const to = Math.floor((now.getTime() / 1000 - GRACE_SECONDS) / DAY) * DAY
-  const window: ReportWindow = { from: to - DAY, to, deviceIds: null }
   // Before anything that takes long: most hours find the day as it was.
-  const chunks = await listReportChunks(pool, window)
-  if (chunks.length === 0) return { output: { skipped: 'no data' } }
-  // Those that failed wait for a person; the report says that they are missing.
-  const waiting = chunks.filter(({ verified_at: at, status }) => at === null && status !== 'failed').length
-  if (waiting > 0) return { output: { skipped: `chunks not verified yet: ${waiting}` } }
-  const known = await findReport(
-    pool,
-    isoTime(window.from),
-    chunkSetHash(chunks.filter(({ verified_at: at }) => at !== null)),
-  )
-  if (known !== null) return { output: { skipped: 'written already', key: known } }
-  const report = await collectReport(context, window, { now, signal: job.signal })
+  const due = await findDueReport(pool, now)
+  if (!('chunks' in due)) return { output: due }
+  const report = await collectReport(context, due.window, { now, signal: job.signal })
   const bytes = Buffer.from(await renderReport(report))
   const sha256 = sha256Hex(bytes)
   const day = report.from.slice(0, 10)

@@ -4,7 +4,7 @@ import { logMaintenance } from '../db/prune.ts'
 import { countReadyJobs } from '../db/queues.ts'
 import { sendJob, sendJobs } from './boss.ts'
 import type { JobContext } from './context.ts'
-import { isPackDue } from './pack.ts'
+import { DUE } from './due.ts'
 import { DEAD_LETTER, QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 
 export interface TickOutcome {
@@ -16,9 +16,6 @@ export interface TickOutcome {
   readonly readyTotal: number
   readonly deadLetters: number
 }
-
-/** Scheduled jobs that are not sent if they would find nothing to do: a job wakes a worker, which may be a container. */
-const DUE: Partial<Record<QueueName, (context: JobContext) => Promise<boolean>>> = { pack: isPackDue }
 
 /**
  * The pipeline's pulse, every few minutes, safe to run twice at once: expires and retries the jobs of workers that

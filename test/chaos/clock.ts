@@ -9,7 +9,7 @@ import type { QueueName } from '../../jobs/queues.ts'
 
 /**
  * What is shorter here than in production, so that minutes show what takes hours: seconds between two of a kind. `tick` sends a
- * pack each 30 s, reconcile each 5 min, prune each hour; pg-boss looks once a minute for jobs that were lost.
+ * pack each 30 s, reconcile each 15 min, prune each hour, if they are due; pg-boss looks once a minute for jobs that were lost.
  */
 const EVERY_SECONDS = { pack: 1, reconcile: 10, prune: 4, supervise: 2 } as const
 /** A job is lost after 10 s without a heartbeat instead of 60 s, and is tried again after 1 to 10 s instead of 5 to 300. */

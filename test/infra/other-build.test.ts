@@ -22,12 +22,12 @@ afterAll(async () => {
 })
 
 test('a worker with --except leaves those queues to others', async () => {
-  expect((await cli.run(['tick', '--json'])).json().ready).toMatchObject({ reconcile: 1, prune: 1, sweep: 1 })
-  const { completed } = (await cli.run(['work', '--drain', '--except', 'reconcile,prune', '--json'])).json()
+  expect((await cli.run(['tick', '--json'])).json().ready).toEqual({ maintain: 1, sweep: 1 })
+  const { completed } = (await cli.run(['work', '--drain', '--except', 'reconcile,maintain', '--json'])).json()
   expect(completed).toMatchObject({ sweep: 1 })
-  expect(Object.keys(completed)).not.toContain('reconcile')
+  expect(Object.keys(completed)).not.toContain('maintain')
   const { rows } = await client.query(`select name from pgboss.job where state = 'created' order by name`)
-  expect(rows).toEqual([{ name: 'prune' }, { name: 'reconcile' }])
+  expect(rows).toEqual([{ name: 'maintain' }])
 })
 
 test.each([

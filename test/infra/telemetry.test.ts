@@ -174,7 +174,7 @@ test('a tick tells of the state of the whole', async () => {
   const ready = pointsOf(ticked, 'coherence.queue.jobs').filter(({ attributes }) => attributes.state === 'ready')
   expect(Object.fromEntries(ready.map(({ attributes, value }) => [attributes.queue, value]))).toMatchObject({
     pack: 1,
-    reconcile: 1,
+    maintain: 1,
     'upload-chunk': 0,
   })
   expect(valuesOf(ticked, 'coherence.queue.age', 'queue')).toMatchObject({
@@ -230,7 +230,7 @@ test('an endpoint that refuses, or never answers, or never ends its answer, cost
       await renew()
       const finished = await drain({ OTEL_EXPORTER_OTLP_ENDPOINT: url })
       expect(finished.code).toBe(0)
-      const jobs = { 'upload-chunk': 1, 'test-chunk': 1, prune: 1, sweep: 1 }
+      const jobs = { 'upload-chunk': 1, 'test-chunk': 1, maintain: 1, sweep: 1 }
       expect(finished.json()).toMatchObject({ failed: {}, stopped: 'idle', completed: jobs })
       const told = linesOf(finished).filter((line) => line.msg.startsWith('telemetry was not delivered'))
       // An answer that has begun is neither a failure nor a success.
