@@ -78,6 +78,36 @@ export async function failAnalysis(db: Queryable, jobId: string, message: string
   )
 }
 
+/**
+ * Keeps days from being dropped until the transaction ends. Before its first query: then a snapshot that still lacks a chunk finds
+ * the day that the chunk's samples are in.
+ */
+export async function keepDays(tx: Queryable): Promise<void> {
+  await tx.query('lock table only public.entropy_samples in access share mode')
+}
+
+/**
+ * Bytes of chunks that are read for these devices in [from, to), once a device if each is analyzed `alone`. A chunk counts as
+ * `leastBytes` or more, as each is a request.
+ */
+export async function measureChunks(
+  db: Queryable,
+  deviceIds: readonly string[],
+  from: string,
+  to: string,
+  { alone, leastBytes }: { alone: boolean; leastBytes: number },
+): Promise<number> {
+  const { rows } = await db.query<{ bytes: number }>(
+    `select coalesce(sum(greatest(size_bytes, $5) * case when $4
+         then (select count(*) from unnest(device_ids) as id where id = any ($1::text[])) else 1 end), 0)::float8 as bytes
+     from public.storj_chunks
+     where status = 'uploaded' and device_ids && $1::text[]
+       and max_timestamp >= $2::timestamptz and min_timestamp < $3::timestamptz`,
+    [deviceIds, from, to, alone, leastBytes],
+  )
+  return rows[0].bytes
+}
+
 /** The objects of all uploaded chunks that may hold samples of these devices in [from, to), one preferred replica each. */
 export async function listChunksOfDevices(
   tx: Queryable,

@@ -627,6 +627,7 @@ export type Database = {
           files: NonNullable<Json>
           id: string
           links_expire_at: string | null
+          queue_rank: number
           sample_count: number | null
           started_at: string | null
           status: Database['public']['Enums']['analysis_job_status']
@@ -643,6 +644,7 @@ export type Database = {
           files?: NonNullable<Json>
           id?: string
           links_expire_at?: string | null
+          queue_rank?: number
           sample_count?: number | null
           started_at?: string | null
           status?: Database['public']['Enums']['analysis_job_status']
@@ -658,6 +660,7 @@ export type Database = {
           files?: NonNullable<Json>
           id?: string
           links_expire_at?: string | null
+          queue_rank?: number
           sample_count?: number | null
           started_at?: string | null
           status?: Database['public']['Enums']['analysis_job_status']

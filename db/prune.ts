@@ -33,8 +33,8 @@ export async function listExpiredPartitions(db: Queryable, retentionDays: number
 
 /**
  * Why a partition may not be dropped, as sentences; empty when every row of it is in a verified chunk whose slices are
- * stored, and neither a hold nor an analysis wants its range. Walks the index on storj_chunk_id from chunk to chunk, so
- * the cost is that of the number of chunks, not of rows.
+ * stored, and no hold wants its range. Walks the index on storj_chunk_id from chunk to chunk, so the cost is that of the
+ * number of chunks, not of rows.
  */
 export async function listPruneBlockers(tx: Queryable, partition: Partition): Promise<string[]> {
   const table = `entropy_partitions.${identifier(partition.name)}`
@@ -57,11 +57,43 @@ export async function listPruneBlockers(tx: Queryable, partition: Partition): Pr
      where not exists (select from public.chunk_replicas r where r.chunk_id = c.id and r.kind = 'slices')
      union all
      select 'hold ' || id || ': ' || reason from app_private.retention_holds
-     where range_start < $2::timestamptz and range_end > $1::timestamptz
-     union all
-     select 'analysis ' || id || ' is ' || status from public.analysis_jobs
-     where status in ('queued', 'running') and time_range_start < $2::timestamptz and time_range_end > $1::timestamptz`,
+     where range_start < $2::timestamptz and range_end > $1::timestamptz`,
     [partition.lower, partition.upper],
+  )
+  return rows.map((row) => row.blocker)
+}
+
+/** Days for which analyses may keep what is past retention. Later they read it from chunks, as they may at any time. */
+const ANALYSIS_GRACE_DAYS = 1
+
+/**
+ * The first three analyses, as sentences, that keep a partition for a while: they wait or run, and one of the devices that the
+ * worker would take for them has samples there.
+ */
+export async function listWaitingReaders(
+  db: Queryable,
+  partition: Partition,
+  retentionDays: number,
+): Promise<string[]> {
+  const { rows } = await db.query<{ blocker: string }>(
+    `with asked as materialized (
+       select a.id, a.status, a.user_id, a.created_at, lower(a.device_ids::text)::text[] as device_ids, p.role = 'admin' as of_admin
+       from public.analysis_jobs a join public.profiles p on p.id = a.user_id
+       where a.status in ('queued', 'running') and a.time_range_start < a.time_range_end
+         and a.time_range_start < $2::timestamptz and a.time_range_end > $1::timestamptz
+         and $2::timestamptz > now() - $3 * interval '1 day'
+     ), present as materialized (
+       select d.id::text as id, d.user_id from public.devices d
+       where exists (select from asked a where a.of_admin or a.user_id = d.user_id)
+         and exists (select from entropy_partitions.${identifier(partition.name)} s where s.device_id = d.id)
+     )
+     select 'analysis ' || a.id || ' is ' || a.status as blocker from asked a
+     where case when cardinality(a.device_ids) = 0
+       then exists (select from present d where a.of_admin or d.user_id = a.user_id)
+       else exists (select from unnest(a.device_ids) as named join present d on d.id = named
+                    where a.of_admin or d.user_id = a.user_id) end
+     order by a.created_at limit 3`,
+    [partition.lower, partition.upper, retentionDays + ANALYSIS_GRACE_DAYS],
   )
   return rows.map((row) => row.blocker)
 }
@@ -91,7 +123,7 @@ export async function dropPartition(tx: Queryable, name: string): Promise<void> 
 
 /**
  * Deletes one chunk's rows from the default partition: strays have no day that could be dropped. Only rows of chunks that
- * are verified, sliced, expired and wanted by no hold or analysis. Returns null when there is none left.
+ * are verified, sliced, expired, in no hold's range, and for a while of no waiting analysis. Returns null when there is none left.
  */
 export async function deleteStrayChunk(
   tx: Queryable,
@@ -106,9 +138,13 @@ export async function deleteStrayChunk(
          and exists (select from entropy_partitions.entropy_samples_default s where s.storj_chunk_id = c.id)
          and not exists (select from app_private.retention_holds h
            where h.range_start <= c.max_timestamp and h.range_end > c.min_timestamp)
-         and not exists (select from public.analysis_jobs a
-           where a.status in ('queued', 'running')
-             and a.time_range_start <= c.max_timestamp and a.time_range_end > c.min_timestamp)
+         and (least(c.max_timestamp, c.created_at) < now() - $2 * interval '1 day' or not exists (
+           select from public.analysis_jobs a join public.profiles p on p.id = a.user_id
+             join public.devices d on p.role = 'admin' or d.user_id = a.user_id
+           where a.status in ('queued', 'running') and a.time_range_start < a.time_range_end
+             and a.time_range_start <= c.max_timestamp and a.time_range_end > c.min_timestamp
+             and d.id::text = any (c.device_ids)
+             and (cardinality(a.device_ids) = 0 or d.id::text = any (lower(a.device_ids::text)::text[]))))
        order by c.created_at limit 1 for update skip locked
      ), gone as (
        delete from entropy_partitions.entropy_samples_default s using stray where s.storj_chunk_id = stray.id
@@ -116,7 +152,7 @@ export async function deleteStrayChunk(
      )
      select (select id from stray) as "chunkId", count(*)::float8 as rows, coalesce(sum(size), 0)::float8 as bytes
      from gone`,
-    [retentionDays],
+    [retentionDays, retentionDays + ANALYSIS_GRACE_DAYS],
   )
   return rows[0].chunkId === null ? null : rows[0]
 }

@@ -68,21 +68,27 @@ export async function listStrandedTests(db: Queryable): Promise<string[]> {
   return rows.map((row) => row.id)
 }
 
-/** Analyses that wait for a worker which no job will call, and whose turn it is: lower ranks first. */
-export async function listStrandedAnalyses(db: Queryable): Promise<{ id: string; rank: number }[]> {
-  const { rows } = await db.query<{ id: string; rank: number }>(
-    `select id, least(queue_rank, 2147483647)::int as rank
-     from public.analysis_jobs c where status in ('queued', 'running') and not exists (${LIVE})`,
-    ['run-analysis'],
-  )
-  return rows
+/** A row whose job is missing, and whose turn it is: lower ranks first. */
+interface Stranded {
+  readonly id: string
+  readonly rank: number
+}
+
+/** Analyses that wait for a worker which no job will call. */
+export async function listStrandedAnalyses(db: Queryable): Promise<Stranded[]> {
+  return await listStranded(db, 'analysis_jobs', 'run-analysis')
 }
 
 /** Exports that wait for a worker which no job will call. */
-export async function listStrandedExports(db: Queryable): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select id from public.sample_exports c where status in ('queued', 'running') and not exists (${LIVE})`,
-    ['export-samples'],
+export async function listStrandedExports(db: Queryable): Promise<Stranded[]> {
+  return await listStranded(db, 'sample_exports', 'export-samples')
+}
+
+async function listStranded(db: Queryable, table: string, queue: string): Promise<Stranded[]> {
+  const { rows } = await db.query<Stranded>(
+    `select id, least(queue_rank, 2147483647)::int as rank
+     from public.${table} c where status in ('queued', 'running') and not exists (${LIVE})`,
+    [queue],
   )
-  return rows.map((row) => row.id)
+  return rows
 }

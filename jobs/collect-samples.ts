@@ -1,4 +1,4 @@
-import { listChunksOfDevices } from '../db/analysis.ts'
+import { keepDays, listChunksOfDevices, measureChunks } from '../db/analysis.ts'
 import { inTransaction } from '../db/pool.ts'
 import { readUnpackedSamples } from '../db/samples.ts'
 import { decodeChunk } from '../pipeline/chunk-format.ts'
@@ -10,6 +10,11 @@ import { readReplica } from './read-object.ts'
 
 /** Payload that an analysis or export holds in memory at most. */
 export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
+
+/** Bytes of chunks that it reads at most, other devices' among them: about what one job has the time for. */
+const MOST_CHUNK_BYTES = 32 * 1024 ** 3
+/** To ask a store for an object takes as long as to read so much more of one. */
+const BYTES_OF_A_REQUEST = 256 * 1024
 
 /** A range of sample time as Postgres prints it, and in microseconds since 1970. */
 export interface TimeRange {
@@ -43,6 +48,7 @@ export async function collectSamples(
   const replicas = await inTransaction(context.pool, async (tx) => {
     // One snapshot: a chunk that is uploaded a moment later is still among the waiting rows, and only there.
     await tx.query('set transaction isolation level repeatable read read only')
+    await keepDays(tx)
     for (const deviceId of deviceIds) add(deviceId, await readUnpackedSamples(tx, deviceId, from, to))
     return await listChunksOfDevices(tx, deviceIds, from, to, context.store.backend)
   })
@@ -52,6 +58,26 @@ export async function collectSamples(
     for (const deviceId of deviceIds) add(deviceId, selectSamples(samples, deviceId, fromUs, toUs))
   }
   return new Map([...parts].map(([deviceId, samples]) => [deviceId, mergeSamples(samples)]))
+}
+
+/**
+ * Throws ANALYSIS_INVALID, before any is read, if there are more chunks with these devices in a range than one job can read: once
+ * for all of them, or again for each that is analyzed `alone`.
+ */
+export async function requireReadable(
+  context: JobContext,
+  deviceIds: readonly string[],
+  { from, to }: TimeRange,
+  { alone, together }: { alone: boolean; together: boolean },
+): Promise<void> {
+  const measure = (each: boolean) =>
+    measureChunks(context.pool, deviceIds, from, to, { alone: each, leastBytes: BYTES_OF_A_REQUEST })
+  const bytes = (alone ? await measure(true) : 0) + (together ? await measure(false) : 0)
+  if (bytes > MOST_CHUNK_BYTES) {
+    throw invalid(
+      `${Math.round(bytes / 1024 ** 3)} GiB of chunks would have to be read for this; ${MOST_CHUNK_BYTES / 1024 ** 3} GiB are the most. Ask for a shorter range or fewer devices.`,
+    )
+  }
 }
 
 /** The range of a row's time_range_start and time_range_end. ANALYSIS_INVALID if it is empty or not in the years 1 to 9999. */

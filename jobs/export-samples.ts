@@ -7,7 +7,7 @@ import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
 import { sha256Hex } from '../storage/object-store.ts'
 import { completeJob } from './boss.ts'
-import { collectSamples, timeRange } from './collect-samples.ts'
+import { collectSamples, requireReadable, timeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
 /** Where exported files are kept; sweep takes them away. */
@@ -25,6 +25,7 @@ export async function runExportSamples(context: JobContext, job: ActiveJob<'expo
   try {
     if (!request.isReadable) throw new CoherenceError('ANALYSIS_INVALID', `${deviceId} is not a device of yours.`)
     const range = timeRange(request.from, request.to)
+    await requireReadable(context, [deviceId], range, { alone: true, together: false })
     const samples = (await collectSamples(context, [deviceId], range, job.signal)).get(deviceId)!
     if (samples.rows === 0)
       throw new CoherenceError('ANALYSIS_INVALID', `Device ${deviceId} has no samples in this time range.`)

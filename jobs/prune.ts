@@ -3,6 +3,7 @@ import {
   dropPartition,
   listExpiredPartitions,
   listPruneBlockers,
+  listWaitingReaders,
   lockSamples,
   logMaintenance,
   measurePartition,
@@ -36,6 +37,8 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
     if (job.signal.aborted) break
     // Looked at without a lock first: inserts must not wait for a day that cannot go.
     const blockers = await listPruneBlockers(context.pool, partition)
+    // Only here: an analysis that comes later reads the day from its chunks (docs/chunk-lifecycle.md).
+    blockers.push(...(await listWaitingReaders(context.pool, partition, retentionDays)))
     const dropped = blockers.length > 0 ? null : await dropUnlessBusy(context, partition, blockers)
     if (dropped) outcome.dropped.push(dropped)
     else outcome.kept.push({ partition: partition.name, blockers })

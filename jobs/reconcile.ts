@@ -37,7 +37,7 @@ export async function runReconcile(context: JobContext) {
   await sendJobs(boss, pool, 'test-chunk', tests.map(chunkJob))
   const analysisJobs = analyses.map(({ id, rank }) => ({ data: { analysis_job_id: id }, key: id, priority: -rank }))
   await sendJobs(boss, pool, 'run-analysis', analysisJobs)
-  const exportJobs = exports.map((id) => ({ data: { export_id: id }, key: id }))
+  const exportJobs = exports.map(({ id, rank }) => ({ data: { export_id: id }, key: id, priority: -rank }))
   await sendJobs(boss, pool, 'export-samples', exportJobs)
   const output: ReconcileOutcome = {
     failedChunks,

@@ -16,7 +16,7 @@ import { totalBytes, type TestParams, type TestResult } from '../pipeline/tests/
 import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
 import { analyzeCoherence, COHERENCE_PARAMETERS, COHERENCE_TEST_NAMES } from './analyze-coherence.ts'
 import { completeJob } from './boss.ts'
-import { collectSamples, timeRange, type TimeRange } from './collect-samples.ts'
+import { collectSamples, requireReadable, timeRange, type TimeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { runTask, type TestPool, type TestTask, withTestPool } from './test-pool.ts'
 
@@ -73,6 +73,8 @@ export async function runAnalysis(context: JobContext, job: ActiveJob<'run-analy
     const names = [...new Set(request.testNames)]
     const together = names.filter((name) => COHERENCE_TEST_NAMES.includes(name))
     const alone = names.filter((name) => !COHERENCE_TEST_NAMES.includes(name))
+    const reads = { alone: alone.length > 0, together: together.length > 0 }
+    await requireReadable(context, devices, parameters.range, reads)
     const results: AnalysisResult[] = []
     await withTestPool(1, signal, async (pool) => {
       for (const deviceId of alone.length === 0 ? [] : devices) {

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { readFile, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { ExportFile } from '../../db/exports.ts'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type ExportFile, startExport } from '../../db/exports.ts'
 import { runReconcile } from '../../jobs/reconcile.ts'
 import { runSweep } from '../../jobs/sweep.ts'
 import { decodeChunk } from '../../pipeline/chunk-format.ts'
 import { sampleData, uuidAt } from '../../pipeline/samples.ts'
 import { sha256Hex } from '../../storage/object-store.ts'
-import { runAsUser } from '../harness/database.ts'
+import { asUser, runAsUser } from '../harness/database.ts'
 import { makeSamples, openPipeline, type TestDevice, type TestPipeline } from '../harness/pipeline.ts'
 import { listAll } from '../storage/contract.ts'
 
@@ -140,6 +140,46 @@ describe('an export', () => {
     await expect(ask(mine.deviceId)).rejects.toMatchObject({ code: 'PT429', message: /2 exports in 24 hours/ })
     await pipeline.db.query(`update sample_exports set created_at = created_at - interval '25 hours'`)
     await ask(mine.deviceId)
+  })
+
+  it('is counted with those that come by other connections at once', async () => {
+    await pipeline.db.query('update app_private.user_limits set exports_a_day = 3')
+    const [first, second] = [await pipeline.connect(), await pipeline.connect()]
+    const sql = `insert into sample_exports (user_id, device_id, time_range_start, time_range_end)
+       select $1, $2, '2026-06-01', '2026-06-02' from generate_series(1, 3)`
+    const values = [pipeline.userId, mine.deviceId]
+    await asUser(first, pipeline.userId)
+    await first.query(sql, values)
+    const late = runAsUser(second, pipeline.userId, () => second.query(sql, values)).then(
+      () => 'stored',
+      ({ code }) => code as string,
+    )
+    const waits = `select from pg_locks where locktype = 'advisory' and not granted`
+    await vi.waitUntil(async () => (await pipeline.db.query(waits)).rowCount === 1, { timeout: 10_000 })
+    await first.query('commit')
+    expect(await late).toBe('PT429')
+    expect((await pipeline.db.query('select from sample_exports')).rowCount).toBe(3)
+  })
+
+  it('comes in turn: many of one user delay another’s by none but what runs', async () => {
+    const askAsService = async (device: TestDevice, count: number) =>
+      await pipeline.db.query(
+        `insert into sample_exports (user_id, device_id, time_range_start, time_range_end)
+         select user_id, id, '2026-06-01', '2026-06-02' from devices, generate_series(1, $2) where id = $1`,
+        [device.deviceId, count],
+      )
+    /** Whose device the next one is that a worker begins. */
+    const begin = async () => {
+      const [job] = await pipeline.context.boss.fetch<{ export_id: string }>('export-samples')
+      return (await startExport(pipeline.db, job.data.export_id))!.deviceId
+    }
+    await askAsService(mine, 20)
+    expect([await begin(), await begin()]).toEqual([mine.deviceId, mine.deviceId])
+    await askAsService(foreign, 2)
+    expect([await begin(), await begin()]).toEqual([foreign.deviceId, mine.deviceId])
+    await pipeline.db.query(`delete from pgboss.job where state = 'created'`)
+    await runReconcile(pipeline.context)
+    expect([await begin(), await begin(), await begin()]).toEqual([foreign.deviceId, mine.deviceId, mine.deviceId])
   })
 
   it('whose worker vanished before the end is made again, of the same bytes', async () => {

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { completeAnalysis, startAnalysis } from '../../db/analysis.ts'
 import { runReconcile } from '../../jobs/reconcile.ts'
 import { runAnalysis } from '../../jobs/run-analysis.ts'
-import { runAsUser } from '../harness/database.ts'
+import { asUser, runAsUser } from '../harness/database.ts'
 import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 
 let pipeline: TestPipeline
@@ -28,18 +29,23 @@ async function ask(user: string, count: number): Promise<void> {
   )
 }
 
-/** Takes the next jobs as a worker does and ends them; whose they were. */
+/** Takes the next job as a worker does. Null if there is none. */
+async function begin() {
+  const [job] = await pipeline.context.boss.fetch<{ analysis_job_id: string }>('run-analysis')
+  if (!job) return null
+  const request = await startAnalysis(pipeline.db, job.data.analysis_job_id)
+  return { ...job, userId: request!.userId }
+}
+
+/** Takes the next jobs and ends them; whose they were. */
 async function work(count: number): Promise<string[]> {
   const users: string[] = []
   for (let i = 0; i < count; i++) {
-    const [job] = await pipeline.context.boss.fetch<{ analysis_job_id: string }>('run-analysis')
+    const job = await begin()
     if (!job) break
-    const { rows } = await pipeline.db.query(
-      `update public.analysis_jobs set status = 'completed' where id = $1 returning user_id`,
-      [job.data.analysis_job_id],
-    )
+    await completeAnalysis(pipeline.db, job.data.analysis_job_id, [])
     await pipeline.context.boss.complete('run-analysis', job.id)
-    users.push(rows[0].user_id)
+    users.push(job.userId)
   }
   return users
 }
@@ -49,15 +55,54 @@ describe('users who ask for analyses', () => {
     const [busy, late] = [await addUser(), await addUser()]
     await ask(busy, 10_000)
     expect(await work(3)).toEqual([busy, busy, busy])
+    expect(await begin()).toMatchObject({ userId: busy })
     await ask(late, 3)
-    expect((await work(8)).filter((user) => user === late)).toHaveLength(3)
-    expect(await work(2)).toEqual([busy, busy])
+    expect(await work(7)).toEqual([late, busy, late, busy, late, busy, busy])
+    // Nor does what a worker has just fetched, and not begun yet, bring another before it.
+    await pipeline.context.boss.fetch('run-analysis')
+    await ask(late, 1)
+    expect(await work(2)).toEqual([late, busy])
     // And the busy one is not shut out by many who come later.
     await ask(late, 500)
     const next = await work(20)
     expect(next.filter((user) => user === busy).length).toBeGreaterThanOrEqual(9)
     expect(next.filter((user) => user === late).length).toBeGreaterThanOrEqual(9)
   }, 120_000)
+
+  it('who ask for one at a time come every other time, not each time', async () => {
+    const [busy, late] = [await addUser(), await addUser()]
+    await ask(busy, 20)
+    await work(1)
+    for (let i = 0; i < 4; i++) {
+      await ask(late, 1)
+      expect(await work(2)).toEqual([late, busy])
+      await ask(late, 1)
+      expect(await work(1)).toEqual([late])
+      await ask(late, 1)
+      // He was served last.
+      expect(await work(2)).toEqual([busy, late])
+      expect(await work(1)).toEqual([busy])
+    }
+  })
+
+  it('who come first are served first, before any was served', async () => {
+    const users = [await addUser(), await addUser(), await addUser()]
+    for (const user of users) await ask(user, 2)
+    expect(await work(6)).toEqual([...users, ...users])
+  })
+
+  it('keep their turns if they take back half of what they asked for', async () => {
+    const [busy, late] = [await addUser(), await addUser()]
+    await ask(busy, 60)
+    await work(1)
+    await pipeline.db.query('delete from public.analysis_jobs where user_id = $1 and queue_rank between 1 and 40', [
+      busy,
+    ])
+    await ask(late, 30)
+    const next = await work(10)
+    expect(next.filter((user) => user === busy).length).toBeGreaterThanOrEqual(4)
+    expect(next.filter((user) => user === late).length).toBeGreaterThanOrEqual(4)
+  })
 
   it('keep their turns when reconcile sends their jobs anew', async () => {
     const [busy, late] = [await addUser(), await addUser()]
@@ -88,6 +133,70 @@ describe('users who ask for analyses', () => {
     for (let i = 0; i < 7; i++) await askAs(admin)
     await work(2)
     await askAs(user)
+  })
+
+  it('have no more waiting by asking on many connections at once', async () => {
+    await pipeline.db.query('update app_private.user_limits set waiting_analyses = 10')
+    const user = await addUser()
+    const [first, second] = [await pipeline.connect(), await pipeline.connect()]
+    const sql = `insert into public.analysis_jobs (user_id, time_range_start, time_range_end, test_names)
+       select $1, ${RANGE} from generate_series(1, 10)`
+    await asUser(first, user)
+    await first.query(sql, [user])
+    const late = runAsUser(second, user, () => second.query(sql, [user])).then(
+      () => 'stored',
+      ({ code }) => code as string,
+    )
+    const waits = `select from pg_locks where locktype = 'advisory' and not granted`
+    await vi.waitUntil(async () => (await pipeline.db.query(waits)).rowCount === 1, { timeout: 10_000 })
+    await first.query('commit')
+    expect(await late).toBe('PT429')
+    expect((await pipeline.db.query('select from public.analysis_jobs')).rowCount).toBe(10)
+  })
+
+  it('ask for so many a day at most, those they take back among them', async () => {
+    await pipeline.db.query('update app_private.user_limits set analyses_a_day = 5')
+    const [user, admin] = [await addUser(), await addUser()]
+    await pipeline.db.query(`update public.profiles set role = 'admin' where id = $1`, [admin])
+    const askAs = (who: string, count: number) =>
+      runAsUser(pipeline.db, who, () => ask(who, count).then(() => pipeline.db.query('delete from analysis_jobs')))
+    await askAs(user, 2)
+    const refused = {
+      code: 'PT429',
+      message: 'that is more than 5 analyses today, which is the most',
+      hint: 'Ask again tomorrow; the day begins at midnight of UTC.',
+    }
+    await expect(askAs(user, 4)).rejects.toMatchObject(refused)
+    await askAs(user, 3)
+    await expect(askAs(user, 1)).rejects.toMatchObject(refused)
+    await askAs(admin, 9)
+    await ask(user, 9)
+    await pipeline.db.query('update app_private.analyses_asked set day = day - 1')
+    await askAs(user, 5)
+    await expect(askAs(user, 1)).rejects.toMatchObject(refused)
+  })
+
+  it('leave no job behind of what they take back before a worker has it', async () => {
+    await ask(pipeline.userId, 20)
+    const jobs = async () =>
+      (await pipeline.db.query('select state, count(*)::int as jobs from pgboss.job group by 1 order by 1')).rows
+    const running = await begin()
+    await runAsUser(pipeline.db, pipeline.userId, () =>
+      pipeline.db.query(
+        'select cancel_analysis_job(id) from (select id from analysis_jobs order by queue_rank desc limit 9)',
+      ),
+    )
+    expect(await jobs()).toEqual([
+      { state: 'created', jobs: 10 },
+      { state: 'active', jobs: 1 },
+    ])
+    // One that is to be tried again.
+    const again = await begin()
+    await pipeline.context.boss.fail('run-analysis', again!.id)
+    await runAsUser(pipeline.db, pipeline.userId, () => pipeline.db.query('delete from analysis_jobs'))
+    expect(await jobs()).toEqual([{ state: 'cancelled', jobs: 1 }])
+    await pipeline.context.boss.supervise()
+    expect(await pipeline.context.boss.findJobs('run-analysis', {})).toMatchObject([{ id: running!.id }])
   })
 
   it('name devices of their own, at once and not first to a worker', async () => {
@@ -140,6 +249,31 @@ describe('an analysis that runs', () => {
     (await pipeline.context.boss.touch('run-analysis', { id: job.id, retryCount: 0 })) as unknown as {
       affected: number
     }
+
+  it.each([
+    `test_names = '{runs}'`,
+    `time_range_start = '2026-05-01'`,
+    `time_range_end = '2026-07-01'`,
+    `parameters = '{"serial": {"m": 3}}'`,
+    `device_ids = (select array_agg(id) from devices)`,
+  ])('answers what was asked: %s is refused, then and later', async (change) => {
+    const at = await running()
+    const update = (set: string) =>
+      runAsUser(pipeline.db, pipeline.userId, () => pipeline.db.query(`update public.analysis_jobs set ${set}`))
+    const refused = {
+      code: '42501',
+      message: 'this analysis was begun: what it asks for cannot be changed any more',
+      hint: 'Insert a new row to ask again.',
+    }
+    await expect(update(change)).rejects.toMatchObject(refused)
+    await finish(at)
+    expect((await pipeline.db.query('select status from public.analysis_jobs')).rows).toEqual([{ status: 'completed' }])
+    await expect(update(change)).rejects.toMatchObject(refused)
+    // An app that writes whole rows back.
+    const same =
+      'device_ids = device_ids, time_range_start = time_range_start, test_names = test_names, status = status'
+    expect((await update(`${same}, parameters = '{}'`)).rowCount).toBe(1)
+  })
 
   it('is ended by its user: the worker loses the job, and nothing is answered', async () => {
     const at = await running()

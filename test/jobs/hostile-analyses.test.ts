@@ -1,5 +1,5 @@
 /** Analyses as somebody would ask who means harm. */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { runAsUser } from '../harness/database.ts'
 import { makeSamples, openPipeline, type TestDevice, type TestPipeline } from '../harness/pipeline.ts'
 
@@ -81,15 +81,60 @@ describe('an analysis that means harm', () => {
     expect((await pipeline.db.query('select from public.devices')).rowCount).toBe(1)
   })
 
-  it('over ten thousand years takes what there is', async () => {
-    expect(await ask({ to: '9999-12-31' })).toEqual({ status: 'completed', message: null, results: 1 })
-    expect(await ask({ to: 'infinity' })).toMatchObject({
-      status: 'failed',
-      message: expect.stringMatching(/years 1 to 9999/),
-    })
-    expect(await ask({ tests: ['network'], to: '9999-12-31' })).toMatchObject({
+  it('over ninety-nine years takes what there is', async () => {
+    expect(await ask({ to: '2125-06-01' })).toEqual({ status: 'completed', message: null, results: 1 })
+    expect(await ask({ tests: ['network'], to: '2125-06-01' })).toMatchObject({
       status: 'failed',
       message: expect.stringMatching(/Ask for a shorter range/),
     })
+  })
+
+  it.each([
+    ['over a hundred years', '2026-06-01', '2126-06-01'],
+    ['over the shortest hundred years', '1900-01-01', '2000-01-01'],
+    ['over all years', '-4700-01-01', '294000-01-01'],
+    ['without an end', '2026-06-01', 'infinity'],
+    ['without a beginning', '-infinity', '2026-06-01'],
+    ['of all time', '-infinity', 'infinity'],
+    ['that ends before time', '2026-06-01', '-infinity'],
+    ['after all time', 'infinity', 'infinity'],
+  ])('%s is refused at the door, whoever asks, and not let in by a change', async (_, from, to) => {
+    const range = [from.replace(/^-(\d+)(.*)$/, '$1$2 BC'), to]
+    const refused = {
+      code: '22023',
+      message: 'an analysis is of less than 100 years, from time_range_start to time_range_end',
+      hint: 'Ask for a shorter range.',
+    }
+    const insert = `insert into public.analysis_jobs (user_id, time_range_start, time_range_end, test_names)
+      values ($3, $1, $2, '{frequency}')`
+    const update = 'update public.analysis_jobs set time_range_start = $1, time_range_end = $2'
+    const asPerson = (sql: string, values: unknown[]) =>
+      runAsUser(pipeline.db, pipeline.userId, () => pipeline.db.query(sql, values))
+    await expect(asPerson(insert, [...range, pipeline.userId])).rejects.toMatchObject(refused)
+    await expect(pipeline.db.query(insert, [...range, pipeline.userId])).rejects.toMatchObject(refused)
+    await asPerson(insert, ['2026-06-01', '2026-06-02', pipeline.userId])
+    await expect(asPerson(update, range)).rejects.toMatchObject(refused)
+  })
+
+  it('of more chunks than a job can read fails with a sentence, before it reads any', async () => {
+    await pipeline.pack()
+    await pipeline.drain()
+    await pipeline.db.query('update public.storj_chunks set size_bytes = 40::bigint << 30')
+    const reads = vi.spyOn(pipeline.context.store, 'get')
+    for (const tests of [['frequency'], ['network']]) {
+      expect(await ask({ tests })).toEqual({
+        status: 'failed',
+        message:
+          '40 GiB of chunks would have to be read for this; 32 GiB are the most. Ask for a shorter range or fewer devices.',
+        results: 0,
+      })
+    }
+    // Each of many devices reads them anew.
+    await pipeline.db.query('update public.storj_chunks set size_bytes = 12::bigint << 30, device_ids = $1', [
+      [device.deviceId, ...(await pipeline.addDevices(2)).map(({ deviceId }) => deviceId)],
+    ])
+    expect((await ask({})).message).toMatch(/^36 GiB of chunks/)
+    expect(reads).not.toHaveBeenCalled()
+    expect(await ask({ devices: [device.deviceId] })).toMatchObject({ status: 'completed' })
   })
 })
