@@ -176,6 +176,15 @@ export async function listAllReplicas(
   return rows
 }
 
+/** Objects that a place should have. */
+export async function countReplicas(db: Queryable, { backend, bucket }: StorePlace): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    'select count(*)::int as count from public.chunk_replicas where backend = $1 and bucket = $2',
+    [backend, bucket],
+  )
+  return rows[0].count
+}
+
 /** Objects of our chunks that have no proved copy in a place: what a cut-over to it still waits for. */
 export async function countUnprovedObjects(db: Queryable, place: StorePlace): Promise<number> {
   const { rows } = await db.query<{ count: number }>(

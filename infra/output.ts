@@ -20,8 +20,13 @@ export function printable(text: string): string {
 }
 
 export interface Progress {
-  /** `done` of `total`, if the end is known. */
-  update(text: string, done?: number, total?: number): void
+  /** Whether there is a terminal that shows it: what it costs to know more need not be spent otherwise. */
+  readonly isSeen: boolean
+  /**
+   * `done` of `total`, if the end is known: a bar, and how long the rest will take. With what they are counted in, `bytes` or
+   * another plural, how many a second.
+   */
+  update(text: string, done?: number, total?: number, unit?: string): void
   end(text?: string): void
 }
 
@@ -42,7 +47,7 @@ export async function createOutput(json: boolean): Promise<Output> {
       if (!json) process.stdout.write(`${printable(line)}\n`)
     },
     progress(given) {
-      if (ora === null) return { update: () => {}, end: () => {} }
+      if (ora === null) return { isSeen: false, update: () => {}, end: () => {} }
       const title = printable(given)
       // Node knows of NO_COLOR and of terminals without colours; ora does not.
       const colours = process.stderr.isTTY && process.stderr.hasColors()
@@ -56,9 +61,10 @@ export async function createOutput(json: boolean): Promise<Output> {
       spinning.add(spinner)
       const started = performance.now()
       return {
-        update(text, done, total) {
-          if (done === undefined || total === undefined || total === 0) spinner.text = `${title}  ${text}`
-          else spinner.text = `${title}  ${bar(done / total)}  ${text}${remaining(started, done / total)}`
+        isSeen: true,
+        update(text, done, total, unit) {
+          const pace = formatPace((performance.now() - started) / 1000, { done, total, unit })
+          spinner.text = `${title}  ${total && done !== undefined ? `${bar(done / total)}  ` : ''}${text}${pace}`
         },
         end(text) {
           if (text === undefined) spinner.stop()
@@ -79,10 +85,26 @@ function bar(fraction: number): string {
   return `${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}`
 }
 
-function remaining(started: number, fraction: number): string {
-  const seconds = (performance.now() - started) / 1000
-  if (fraction <= 0 || seconds < 2) return ''
-  return `, ${Math.ceil((seconds / fraction) * (1 - fraction))} s left`
+/** Less says nothing of the rest. */
+const PACE_SECONDS = 2
+
+/** `, 3.1 MiB/s, 4 min left`, as far as it is known after so many seconds; with nothing to say, nothing. */
+export function formatPace(
+  seconds: number,
+  { done = 0, total, unit }: { done?: number; total?: number; unit?: string },
+): string {
+  if (seconds < PACE_SECONDS || done <= 0) return ''
+  const rate = done / seconds
+  const said = unit === undefined ? [] : [unit === 'bytes' ? `${formatBytes(rate)}/s` : formatRate(rate, unit)]
+  if (total !== undefined && done < total) said.push(`${formatAge(Math.ceil((total - done) / rate))} left`)
+  return said.map((one) => `, ${one}`).join('')
+}
+
+/** 1,250 samples/s, 3.1 objects/s, 12 jobs/min. */
+function formatRate(rate: number, unit: string): string {
+  const [count, time] = rate < 0.5 ? [60 * rate, 'min'] : [rate, 's']
+  const digits = count < 10 ? 1 : 0
+  return `${count.toLocaleString('en-US', { maximumFractionDigits: digits, minimumFractionDigits: digits })} ${unit}/${time}`
 }
 
 /** Aligned columns without lines. `align` is by column: l or r. */
@@ -145,7 +167,7 @@ export function wrap(text: string, indent = 0, width = WIDTH): string {
 
 /** Bytes in the unit people read. */
 export function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${bytes} B`
+  if (bytes < 1024) return `${Math.round(bytes)} B`
   const units = ['KiB', 'MiB', 'GiB', 'TiB']
   let value = bytes
   let unit = -1

@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, type ReadStream, statSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { pipeline } from 'node:stream'
@@ -12,8 +12,10 @@ import { sampleData, type SampleColumns, uuidAt } from '../pipeline/samples.ts'
 export const SAMPLE_FORMATS = ['arrow', 'csv', 'json', 'jsonl'] as const
 export type SampleFormat = (typeof SAMPLE_FORMATS)[number]
 
-/** A sample of a file, or why what stands there is none; `at` says where it stands. */
-export type FileSample = { at: string } & ({ sample: NewSample } | { problem: string })
+/** A sample, or why what stands there is none; `at` says where it stands. */
+type ParsedRow = { at: string } & ({ sample: NewSample } | { problem: string })
+/** `read` is the part of the file that was read by then, 0 to 1. */
+export type FileSample = ParsedRow & { read: number }
 
 /** Postgres writes bytes as \\x and hex digits, most others as base64. */
 const BYTES = z.union(
@@ -62,6 +64,7 @@ function* fromChunk(samples: SampleColumns): Generator<FileSample> {
   for (let row = 0; row < samples.rows; row++) {
     yield {
       at: `row ${row + 1}`,
+      read: (row + 1) / samples.rows,
       sample: {
         deviceId: uuidAt(samples.deviceId, row),
         profileId: uuidAt(samples.profileId, row),
@@ -88,27 +91,36 @@ async function* fromCsv(path: string): AsyncGenerator<FileSample> {
     skip_empty_lines: true,
     record_delimiter: ['\r\n', '\n'],
   })
+  const { source, readPart } = openStream(path)
   // Whatever fails, fails the rows.
-  pipeline(createReadStream(path), rows, () => {})
+  pipeline(source, rows, () => {})
   for await (const { record, info } of rows as AsyncIterable<{ record: unknown; info: { lines: number } }>) {
-    yield parseRow(record, `line ${info.lines}`)
+    yield { ...parseRow(record, `line ${info.lines}`), read: readPart() }
   }
 }
 
 function* fromList(document: unknown): Generator<FileSample> {
   if (!Array.isArray(document)) throw new Error('it is not a list of rows')
-  for (const [i, row] of document.entries()) yield parseRow(row, `row ${i + 1}`)
+  for (const [i, row] of document.entries()) yield { ...parseRow(row, `row ${i + 1}`), read: (i + 1) / document.length }
 }
 
 async function* fromLines(path: string): AsyncGenerator<FileSample> {
   let line = 0
-  for await (const text of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+  const { source, readPart } = openStream(path)
+  for await (const text of createInterface({ input: source, crlfDelay: Infinity })) {
     line++
-    if (text.trim() !== '') yield parseLine(text, `line ${line}`)
+    if (text.trim() !== '') yield { ...parseLine(text, `line ${line}`), read: readPart() }
   }
 }
 
-function parseLine(text: string, at: string): FileSample {
+/** Of what is no plain file, such as a pipe, nobody knows what part has been read: 0. */
+function openStream(path: string): { source: ReadStream; readPart: () => number } {
+  const source = createReadStream(path)
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
+  return { source, readPart: () => (size === 0 ? 0 : source.bytesRead / size) }
+}
+
+function parseLine(text: string, at: string): ParsedRow {
   try {
     return parseRow(JSON.parse(text), at)
   } catch {
@@ -116,7 +128,7 @@ function parseLine(text: string, at: string): FileSample {
   }
 }
 
-function parseRow(row: unknown, at: string): FileSample {
+function parseRow(row: unknown, at: string): ParsedRow {
   const { data, error } = ROW.safeParse(row)
   if (error) return { at, problem: error.issues[0].message }
   const { device_id: deviceId, profile_id: profileId, timestamp, sequence, sample_data: bytes } = data

@@ -64,7 +64,7 @@ export const analyzeCommand: Register = (program, bind) => {
             if ('tests' in done) progress.update(`${done.tests} of ${done.of} tests`, done.tests, done.of)
             else {
               const sequences = done.sequences > 0 ? `${done.sequences} sequences, ` : ''
-              progress.update(`${sequences}${formatBytes(done.bytes)}`, done.bytes, size)
+              progress.update(`${sequences}${formatBytes(done.bytes)}`, done.bytes, size, 'bytes')
             }
           },
         })

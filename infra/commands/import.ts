@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { extname } from 'node:path'
 import { assertReachable, openPool } from '../../db/pool.ts'
 import type { NewSample } from '../../db/samples.ts'
@@ -43,6 +44,9 @@ export const importCommand: Register = (program, bind) => {
           const counts = { accepted: 0, duplicate: 0, rejected: 0 }
           const reasons = new Map<string, { count: number; places: string[] }>()
           const progress = output.progress('importing')
+          const sizes = files.map((file) => statSync(file, { throwIfNoEntry: false })?.size ?? 0)
+          const size = sizes.reduce((sum, one) => sum + one, 0)
+          let read = 0
           const reject = (reason: string, place: string) => {
             const of = reasons.get(reason) ?? { count: 0, places: [] }
             of.count++
@@ -57,7 +61,8 @@ export const importCommand: Register = (program, bind) => {
               if (status === 'rejected') reject(reason ?? 'refused', samples[index].at)
               else counts[status]++
             }
-            progress.update(`${counts.accepted} samples stored, ${counts.duplicate} known, ${counts.rejected} rejected`)
+            const text = `${counts.accepted} samples stored, ${counts.duplicate} known, ${counts.rejected} rejected`
+            progress.update(text, read, size, 'bytes')
           }
           const held = new Map<string, Held>()
           let holding = 0
@@ -68,8 +73,10 @@ export const importCommand: Register = (program, bind) => {
             await store(deviceId, batch)
           }
           for (const [i, file] of files.entries()) {
+            const before = sizes.slice(0, i).reduce((sum, one) => sum + one, 0)
             for await (const row of readSampleFile(file, formats[i])) {
               if (signal.aborted) break
+              read = before + row.read * sizes[i]
               const place = `${file}, ${row.at}`
               if ('problem' in row) {
                 reject(row.problem, place)

@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs'
+import { createReadStream, statSync } from 'node:fs'
 import { findDeviceProfile, findDevicesByName } from '../../db/devices.ts'
 import { assertReachable, openPool, type Queryable } from '../../db/pool.ts'
 import { insertSamples, type NewSample } from '../../db/samples.ts'
@@ -41,6 +41,8 @@ export const ingestCommand: Register = (program, bind) => {
           }
           const progress = output.progress(`ingesting into ${device.deviceName}`)
           const source = flags.file === undefined ? process.stdin : createReadStream(flags.file)
+          // A device such as /dev/hwrng has no end that is known.
+          const size = flags.file === undefined ? undefined : statSync(flags.file, { throwIfNoEntry: false })?.size
           const name = flags.file ?? 'the pipe'
           const nextTime = risingTimes()
           let sequence = device.nextSequence
@@ -49,6 +51,7 @@ export const ingestCommand: Register = (program, bind) => {
           let batch: NewSample[] = []
           let batchBytes = 0
           let since = performance.now()
+          const stored = () => `${samples} samples, ${formatBytes(bytes)}`
           const flush = async () => {
             await insertSamples(pool, batch)
             samples += batch.length
@@ -56,14 +59,13 @@ export const ingestCommand: Register = (program, bind) => {
             batch = []
             batchBytes = 0
             since = performance.now()
-            progress.update(`${samples} samples, ${formatBytes(bytes)}`)
+            progress.update(stored(), bytes, size, 'bytes')
           }
           const cutter = cutSamples(device.sampleSizeBytes, (data) => {
             const { deviceId, profileId } = device
             batch.push({ deviceId, profileId, timestamp: nextTime(), sequence: sequence++, data })
             batchBytes += data.length
           })
-          const stored = () => `${samples} samples, ${formatBytes(bytes)}`
           try {
             // Ctrl-C ends the input; what was read is still stored.
             for await (const piece of readPieces(source, { name, signal, idleMs: BATCH_MS })) {

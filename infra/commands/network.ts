@@ -67,7 +67,7 @@ export const networkCommand: Register = (program, bind) => {
           name,
           bits,
           signal,
-          onProgress: (bytes) => progress.update(formatBytes(bytes), bytes, size),
+          onProgress: (bytes) => progress.update(formatBytes(bytes), bytes, size, 'bytes'),
         })
         const watch: Watch = {
           signal,

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { countUnprovedObjects, forgetReplicas, listMissingCopies } from '../../db/replicas.ts'
+import { countReplicas, countUnprovedObjects, forgetReplicas, listMissingCopies } from '../../db/replicas.ts'
 import { copyStore } from '../../jobs/copy-store.ts'
 import { listSweptPlaces, ORPHAN_AGE_HOURS, sweepOrphans, type SweepOutcome } from '../../jobs/sweep.ts'
 import { verifyStorage } from '../../jobs/verify-storage.ts'
@@ -67,7 +67,7 @@ function addCopy(storage: Command, bind: Bind): void {
             concurrency,
             bytesPerSecond,
             signal,
-            onProgress: (copied, total) => progress.update(`${copied} of ${total}`, copied, total),
+            onProgress: (copied, total) => progress.update(`${copied} of ${total}`, copied, total, 'objects'),
           })
           progress.end()
           const { objects, bytes, copied, left } = outcome
@@ -101,7 +101,7 @@ function addVerify(storage: Command, bind: Bind): void {
             place,
             sample,
             signal,
-            onProgress: (done, total) => progress.update(`${done} of ${total} objects`, done, total),
+            onProgress: (done, total) => progress.update(`${done} of ${total}`, done, total, 'objects'),
           })
           progress.end()
           output.result(outcome, () =>
@@ -182,7 +182,9 @@ function addSweep(storage: Command, bind: Bind): void {
           const outcomes: SweepOutcome[] = []
           for (const place of asked ? [asked] : listSweptPlaces(context)) {
             const name = formatPlace(place)
-            const onProgress = (objects: number) => progress.update(`${name}: ${objects} objects`)
+            const known = await countReplicas(context.pool, place)
+            const onProgress = (objects: number) =>
+              progress.update(`${name}: ${objects}`, objects, Math.max(known, objects), 'objects')
             outcomes.push(await sweepOrphans(context, place, { deletes: flags.delete === true, signal, onProgress }))
           }
           progress.end()

@@ -4,6 +4,7 @@ import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { unlessAborted } from '../../jobs/unless-aborted.ts'
 import { GRACE_MS, runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
+import { followDrain } from '../drain-progress.ts'
 import { formatList } from '../output.ts'
 import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
 
@@ -57,7 +58,6 @@ export const workCommand: Register = (program, bind) => {
             if (!signal.aborted) throw error
           })
           const progress = output.progress(flags.drain ? 'draining' : 'watching')
-          let done = 0
           const outcome = await runWorker(context, {
             mode,
             queues,
@@ -66,7 +66,7 @@ export const workCommand: Register = (program, bind) => {
             memoryBytes: memoryCeiling(),
             signal,
             graceMs,
-            onJob: ({ queue }) => progress.update(`${++done} jobs, last ${queue}`),
+            onJob: followDrain(context.pool, progress, queues ?? QUEUE_NAMES),
           })
           progress.end()
           output.result(outcome, () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { printable } from '../../infra/output.ts'
+import { formatPace, printable } from '../../infra/output.ts'
 import { type Cli, createCli } from './run-cli.ts'
 
 let cli: Cli
@@ -26,4 +26,20 @@ it('a device of a file whose name clears the screen is shown as it is', async ()
   expect(stdout).not.toContain('\u001b')
   const { stdout: json } = await cli.run(['network', '-', '--pairs', '--json'], { input })
   expect(JSON.parse(json).pairs[0].device_a_id).toBe('\u001b[2Ja')
+})
+
+it.each([
+  [60, { done: 150, total: 450, unit: 'objects' }, ', 2.5 objects/s, 2 min left'],
+  [60, { done: 60 * 1024 ** 2, total: 1024 ** 3, unit: 'bytes' }, ', 1.00 MiB/s, 16 min left'],
+  [60, { done: 10, total: 2000, unit: 'jobs' }, ', 10 jobs/min, 3 h left'],
+  [10, { done: 123_456, unit: 'samples' }, ', 12,346 samples/s'],
+  [10, { done: 5120, unit: 'bytes' }, ', 512 B/s'],
+  [30, { done: 10, total: 35 }, ', 75 s left'],
+  [30, { done: 35, total: 35, unit: 'tests' }, ', 1.2 tests/s'],
+  [30, { done: 40, total: 35 }, ''],
+  [1.9, { done: 10, total: 35, unit: 'tests' }, ''],
+  [60, { done: 0, total: 35, unit: 'tests' }, ''],
+  [60, {}, ''],
+])('after %d s, %o: "%s"', (seconds, amount, expected) => {
+  expect(formatPace(seconds, amount)).toBe(expected)
 })
