@@ -94,16 +94,33 @@ export async function pendingMigrations(options: MigrateOptions): Promise<Migrat
   }
 }
 
-/** How many of this build's migrations the database has not had; whether those it had were edited is for `migrate` to say. */
-export async function countPendingMigrations(db: Queryable): Promise<number> {
-  const versions = listFiles().map((file) => file.slice(0, 14))
-  if (!(await hasRecord(db))) return versions.length
-  const { rows } = await db.query<{ pending: number }>(
-    `select count(*)::int as pending from unnest($1::text[]) as version
-     where version not in (select version from supabase_migrations.schema_migrations)`,
+/** The versions of this build's migrations, in order. */
+export function listVersions(): string[] {
+  return listFiles().map((file) => file.slice(0, 14))
+}
+
+/**
+ * SQL for the migrations of builds newer than this one that the database has had; `known` stands for a text[] of the versions known
+ * here. A project has migrations of its own in the same table: ours are told by their name, from the 15th on.
+ */
+export function newerMigrations(known: string): string {
+  return `supabase_migrations.schema_migrations where name like 'coherence\\_%' and version <> all (${known}::text[])`
+}
+
+/**
+ * How many of this build's migrations the database has not had, and which it has had that this build does not know. Whether those
+ * it had were edited is for `migrate` to say.
+ */
+export async function compareMigrations(db: Queryable): Promise<{ pending: number; newer: string[] }> {
+  const versions = listVersions()
+  if (!(await hasRecord(db))) return { pending: versions.length, newer: [] }
+  const { rows } = await db.query<{ pending: number; newer: string[] }>(
+    `select array(select version || '_' || name from ${newerMigrations('$1')} order by 1) as newer,
+       (select count(*)::int from unnest($1::text[]) as version
+        where version not in (select version from supabase_migrations.schema_migrations)) as pending`,
     [versions],
   )
-  return rows[0].pending
+  return rows[0]
 }
 
 async function pendingOf(client: pg.Client, migrations: readonly Migration[] = listMigrations()): Promise<Migration[]> {

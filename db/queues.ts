@@ -1,3 +1,4 @@
+import { newerMigrations } from './migrate.ts'
 import type { Queryable } from './pool.ts'
 
 /** Jobs that could be taken now, by queue (the dead letter queue among them). */
@@ -14,16 +15,36 @@ export async function countReadyJobs(db: Queryable): Promise<Record<string, numb
  * priority below 0, but that analyses take turns by theirs) after all others. Ordered within as the index is that a fetch uses:
  * without that the planner reads all jobs for each queue that has none.
  */
-export async function listReadyQueues(db: Queryable, names: readonly string[]): Promise<string[]> {
-  const { rows } = await db.query<{ name: string }>(
-    `select queue.name from unnest($1::text[]) with ordinality as queue (name, place) cross join lateral (
+const READY_QUEUES = `select queue.name from unnest($1::text[]) with ordinality as queue (name, place) cross join lateral (
        select j.priority from pgboss.job j
        where j.name = queue.name and j.state < 'active' and not j.blocked and j.start_after <= now()
        order by j.priority desc, j.created_on limit 1) ready
-     order by ready.priority < 0 and queue.name <> 'run-analysis', queue.place`,
-    [names],
-  )
+     order by ready.priority < 0 and queue.name <> 'run-analysis', queue.place`
+
+/** As above. */
+export async function listReadyQueues(db: Queryable, names: readonly string[]): Promise<string[]> {
+  const { rows } = await db.query<{ name: string }>(READY_QUEUES, [names])
   return rows.map((row) => row.name)
+}
+
+/** What a worker asks before it takes a job, in one query. */
+export interface Look {
+  /** As `listReadyQueues` has it. */
+  readonly ready: string[]
+  /** Of pg-boss's schema. */
+  readonly queueVersion: number
+  /** The database has had migrations that are not among `known`. */
+  readonly newer: boolean
+}
+
+/** The queues that have work, and whether the database is still of the build whose migrations are `known`. */
+export async function lookForWork(db: Queryable, names: readonly string[], known: readonly string[]): Promise<Look> {
+  const { rows } = await db.query<Look>(
+    `select array(${READY_QUEUES}) as ready, (select version from pgboss.version) as "queueVersion",
+       exists (select from ${newerMigrations('$2')}) as newer`,
+    [names, known],
+  )
+  return rows[0]
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { countPendingMigrations } from '../db/migrate.ts'
+import { compareMigrations } from '../db/migrate.ts'
 import { assertReachable, closePool, openPool, type Queryable } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
 import type { JobContext } from '../jobs/context.ts'
@@ -35,6 +35,7 @@ export async function openContext(
   try {
     await assertReachable(pool, config.databaseUrl)
     await assertMigrated(pool)
+    await assertNoneNewer(pool)
     const storeOf = storeCache(config)
     const store = await storeOf({ backend: config.storageDriver, bucket: config.storageBucket })
     const boss = await startBoss(pool, {
@@ -74,11 +75,21 @@ export async function openContext(
 
 /** Fails with DATABASE_NOT_MIGRATED unless the schema is the one that this build was written for, or a later one. */
 export async function assertMigrated(db: Queryable): Promise<void> {
-  const pending = await countPendingMigrations(db)
+  const { pending } = await compareMigrations(db)
   if (pending === 0) return
   throw new CoherenceError(
     'DATABASE_NOT_MIGRATED',
     `the schema is missing or older than this build (pending migrations: ${pending}): run \`coherence migrate\`.`,
+  )
+}
+
+/** Fails with QUEUE_VERSION if a newer build has migrated the schema: its workers do the work then. */
+export async function assertNoneNewer(db: Queryable): Promise<void> {
+  const { newer } = await compareMigrations(db)
+  if (newer.length === 0) return
+  throw new CoherenceError(
+    'QUEUE_VERSION',
+    `the schema is a newer build's: it has had ${newer.join(', ')}, which this build does not know. Use that build; this one leaves the work to it.`,
   )
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { listReadyQueues } from '../db/queues.ts'
+import { listVersions } from '../db/migrate.ts'
+import { lookForWork } from '../db/queues.ts'
 import type { JobContext } from './context.ts'
 import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
 import { HAND_BACK_MS, runBatch } from './run-job.ts'
@@ -39,7 +40,7 @@ export interface WorkOutcome {
   /** Ready for other workers again, no attempt spent. Their handlers may still be running: end the process, or its pool. */
   readonly handedBack: Record<string, number>
   readonly seconds: number
-  readonly stopped: 'idle' | 'deadline' | 'memory' | 'signal'
+  readonly stopped: 'idle' | 'deadline' | 'memory' | 'signal' | 'other-build'
 }
 
 /** Fetches and does jobs. Safe to run any number of times at once: every job is one worker's, by its fetched attempt. */
@@ -50,6 +51,9 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const completed: Record<string, number> = {}
   const failed: Record<string, number> = {}
   const handedBack: Record<string, number> = {}
+  const known = listVersions()
+  /** As it was when this worker began, which is this build's. */
+  let queueVersion: number | undefined
   const handBack = new AbortController()
   let busy = 0
   let lastFound = started
@@ -62,6 +66,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const halted = (): boolean => {
     if (broken) return true
     if (options.signal?.aborted) stopped = 'signal'
+    else if (stopped === 'other-build') return true
     else if (performance.now() >= deadline) stopped = 'deadline'
     else if (process.memoryUsage.rss() > (options.memoryBytes ?? Infinity)) stopped = 'memory'
     else return false
@@ -75,8 +80,17 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   /** One look at all queues instead of an empty fetch from each. Loops that watch share it: an idle worker costs one query. */
   const look = async (): Promise<string[]> => {
     // A drain ends on what it sees: a look that began before a sibling's last commit would not do.
-    if (options.mode === 'drain') return await listReadyQueues(context.pool, queues)
-    return await (looking ??= listReadyQueues(context.pool, queues).finally(() => (looking = undefined)))
+    if (options.mode === 'drain') return await lookOnce()
+    return await (looking ??= lookOnce().finally(() => (looking = undefined)))
+  }
+  /** Sees with it whether a newer build has come to the database meanwhile: then the work is that build's. */
+  const lookOnce = async (): Promise<string[]> => {
+    const { ready, queueVersion: version, newer } = await lookForWork(context.pool, queues, known)
+    queueVersion ??= version
+    if (!newer && version === queueVersion) return ready
+    stopped = 'other-build'
+    wake()
+    return []
   }
   const wake = () => {
     awake.abort()

@@ -7,7 +7,7 @@ export const ERRORS = {
   DATABASE_NOT_MIGRATED: 'The schema is missing or older than this build; run `coherence migrate`.',
   MIGRATION_EDITED: 'A migration that was already applied differs from the file of the same version.',
   MIGRATION_BLOCKED: 'An existing object stands in the way of a migration; the message names it and what to do.',
-  QUEUE_VERSION: 'The pg-boss schema in the database belongs to another build; this worker leaves quietly.',
+  QUEUE_VERSION: 'The schema or the queues in the database belong to another build; this worker leaves quietly.',
   EMBEDDED_POSTGRES: 'The embedded Postgres server could not be installed, initialised or started here.',
   STORE_UNAVAILABLE: 'The object store did not answer, or answered with a failure that may pass.',
   STORE_NOT_FOUND: 'The object (or the bucket folder) is not in the store.',

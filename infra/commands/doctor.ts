@@ -6,7 +6,7 @@ import { missingQueues } from '../../jobs/install.ts'
 import { isCoherenceError } from '../../pipeline/errors.ts'
 import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
-import { openStore } from '../context.ts'
+import { assertNoneNewer, openStore } from '../context.ts'
 import { openStoreAt } from '../stores.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { formatList } from '../output.ts'
@@ -62,6 +62,7 @@ async function checkDatabase(config: Config): Promise<Check[]> {
     })
     if (!connection.ok) return [connection]
     const schema = await check('schema', async () => {
+      await assertNoneNewer(pool)
       const pending = await pendingMigrations(options)
       if (pending.length > 0) throw new Error(`pending migrations: ${pending.length}; run \`coherence migrate\`.`)
       return 'up to date'

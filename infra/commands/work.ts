@@ -4,6 +4,7 @@ import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { unlessAborted } from '../../jobs/unless-aborted.ts'
 import { GRACE_MS, runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
+import { exitCodeOf } from '../exit-codes.ts'
 import { followDrain } from '../drain-progress.ts'
 import { formatList } from '../output.ts'
 import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
@@ -13,6 +14,7 @@ const ENDS = {
   deadline: 'the time given by --max-seconds is over',
   memory: 'the memory it may use is nearly full; start another',
   signal: 'on request',
+  'other-build': 'the database is another build’s by now',
 } as const
 
 /** Forty workers that one cron starts do not reach for the database at the same moment. A drain is paid for by its time. */
@@ -84,7 +86,8 @@ export const workCommand: Register = (program, bind) => {
             ])
           })
           // A failed job is the queue's to retry; stopping on request is a clean end.
-          return 0
+          if (outcome.stopped !== 'other-build' || flags.otherBuildOk) return 0
+          return exitCodeOf('QUEUE_VERSION')
         }),
       )
       // Handlers that were left behind do not keep the process.
