@@ -40,7 +40,8 @@ export async function readWindowSeries(
   }
   if ((await listEvictedChunks(db, from, to)).length > 0) {
     return {
-      reason: 'The seconds of this window have left the database; `coherence backfill slices` brings them back.',
+      reason:
+        'The seconds of this window have left the database; `coherence backfill slices --again` brings them back.',
     }
   }
   const whole = new Map<string, DeviceSeries>()

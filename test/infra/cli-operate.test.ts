@@ -129,14 +129,17 @@ test('status --watch says it again and again, until it is stopped', async () => 
 test('backfill --dry-run says what it would send, and sends nothing', async () => {
   const range = ['--from', from.toISOString(), '--to', new Date().toISOString()]
   await db.query(`update public.storj_chunks set status = 'uploaded', last_error = null`)
-  const outcome = await cli.run(['backfill', 'tests', ...range, '--dry-run', '--json'])
+  const outcome = await cli.run(['backfill', 'tests', ...range, '--again', '--dry-run', '--json'])
   expect(outcome.code).toBe(0)
   expect(outcome.json()).toMatchObject({ jobs: 1, sent: 0 })
   const { rows } = await db.query(
     `select count(*)::int as jobs from pgboss.job where state < 'active' and name = 'test-chunk'`,
   )
   expect(rows[0].jobs).toBe(0)
-  expect((await cli.run(['backfill', 'tests', ...range, '--json'])).json()).toMatchObject({ jobs: 1, sent: 1 })
+  expect((await cli.run(['backfill', 'tests', ...range, '--again', '--json'])).json()).toMatchObject({
+    jobs: 1,
+    sent: 1,
+  })
 })
 
 test('work --queues does only these', async () => {

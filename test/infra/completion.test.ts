@@ -14,7 +14,7 @@ const isMissing = async (shell: string) =>
 
 it.skipIf(await isMissing('bash')).each([
   ['coherence ba', ['backfill']],
-  ['coherence backfill ', ['chunks', 'coherence', 'redrive', 'slices', 'tests']],
+  ['coherence backfill ', ['chunks', 'coherence', 'redrive', 'slices', 'stop', 'tests']],
   ['coherence backfill tests --d', ['--device', '--dry-run']],
   ['coherence analyze file.bin --su', ['--suite']],
   ['coherence nonsense ', ['backfill', 'demo', 'work']],
