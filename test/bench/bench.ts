@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util'
 import { benchBattery } from './battery.ts'
 import { benchCoherence } from './coherence.ts'
 import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
+import { benchIngest } from './ingest.ts'
 import { benchInserts } from './inserts.ts'
 import { benchLife } from './life.ts'
 import { benchIdle } from './idle.ts'
@@ -15,6 +16,7 @@ const GROUPS: Record<string, (options: BenchOptions) => Promise<Measured>> = {
   pack: benchPack,
   life: benchLife,
   inserts: benchInserts,
+  ingest: benchIngest,
   work: benchWork,
   stores: benchStores,
   battery: benchBattery,
@@ -33,6 +35,7 @@ Median, lowest and highest of several rounds. Compare ratios, whose two sides ar
   pack      samples to chunks, as a ratio to a binary COPY of the same rows
   life      write-ahead log of a sample's whole life, as a ratio to that of inserting it
   inserts   latency of inserts beside packing and pruning, as a ratio to inserts alone
+  ingest    insert_entropy_samples through one connection, by samples a call
   work      start, queue, verification, rollups and memory of a worker
   stores    put and get of a 32 MiB object per driver, as a ratio to the same bytes through a bare call to the same server: a disk and
             strict stand-ins of S3 and Supabase on this machine, or real ones that S3_TEST_* or SUPABASE_TEST_* name
