@@ -235,8 +235,8 @@ export type Database = {
         Insert: {
           computed_at?: string | null
           control_seed: string
-          declared_at: string
-          declared_before_start: boolean
+          declared_at?: string
+          declared_before_start?: boolean
           declared_by?: string | null
           description?: string | null
           device_ids?: string[] | null
@@ -488,6 +488,13 @@ export type Database = {
             foreignKeyName: 'entropy_samples_device_id_fkey'
             columns: ['device_id']
             isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
+          },
+          {
+            foreignKeyName: 'entropy_samples_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
             referencedRelation: 'device_health'
             referencedColumns: ['device_id']
           },
@@ -673,6 +680,13 @@ export type Database = {
             foreignKeyName: 'sample_exports_device_id_fkey'
             columns: ['device_id']
             isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
+          },
+          {
+            foreignKeyName: 'sample_exports_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
             referencedRelation: 'device_health'
             referencedColumns: ['device_id']
           },
@@ -728,6 +742,13 @@ export type Database = {
           updated_at?: string
         }
         Relationships: [
+          {
+            foreignKeyName: 'sampling_profiles_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
+          },
           {
             foreignKeyName: 'sampling_profiles_device_id_fkey'
             columns: ['device_id']
@@ -839,6 +860,13 @@ export type Database = {
             foreignKeyName: 'watched_pairs_device_a_id_fkey'
             columns: ['device_a_id']
             isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
+          },
+          {
+            foreignKeyName: 'watched_pairs_device_a_id_fkey'
+            columns: ['device_a_id']
+            isOneToOne: false
             referencedRelation: 'device_health'
             referencedColumns: ['device_id']
           },
@@ -848,6 +876,13 @@ export type Database = {
             isOneToOne: false
             referencedRelation: 'devices'
             referencedColumns: ['id']
+          },
+          {
+            foreignKeyName: 'watched_pairs_device_b_id_fkey'
+            columns: ['device_b_id']
+            isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
           },
           {
             foreignKeyName: 'watched_pairs_device_b_id_fkey'
@@ -883,6 +918,13 @@ export type Database = {
         }
         ComputedFields: never
         Relationships: [
+          {
+            foreignKeyName: 'entropy_samples_device_id_fkey'
+            columns: ['device_id']
+            isOneToOne: false
+            referencedRelation: 'device_activity'
+            referencedColumns: ['device_id']
+          },
           {
             foreignKeyName: 'entropy_samples_device_id_fkey'
             columns: ['device_id']

@@ -295,3 +295,8 @@ begin
     limit 1);
 end;
 $$;
+
+-- Overwritten by the trigger that declares an event. With a default, generated types do not ask for what nobody may set.
+alter table public.coherence_events
+  alter column declared_at set default now(),
+  alter column declared_before_start set default false;

@@ -37,18 +37,20 @@ function readShape(): Record<'Tables' | 'Views' | 'Functions' | 'Enums', Record<
     for (let line = lines.shift(); line !== undefined && !/^[}\]]/.test(line); line = lines.shift()) {
       const [, name, type = ''] = /^'?([^:']*)'?: (.*)$/.exec(line) ?? []
       if (type === '{') shape[name] = read()
-      else if (type === '[') shape[name] = [...new Set(readForeignKeys())].toSorted().join()
+      else if (type === '[') shape[name] = readRelationships().toSorted().join()
       else if (name !== undefined) shape[name] = type
     }
     return shape
   }
-  const readForeignKeys = (): string[] => {
-    const names: string[] = []
+  const readRelationships = (): string[] => {
+    const relationships: string[] = []
+    let key = ''
     for (let line = lines.shift(); line !== ']'; line = lines.shift()) {
-      const [, name] = /^foreignKeyName: '(.*)'$/.exec(line ?? '') ?? []
-      if (name !== undefined) names.push(name)
+      const [, name, value] = /^(foreignKeyName|referencedRelation): '(.*)'$/.exec(line ?? '') ?? []
+      if (name === 'foreignKeyName') key = value
+      if (name === 'referencedRelation') relationships.push(`${key} to ${value}`)
     }
-    return names
+    return relationships
   }
   lines.shift()
   return read().public as ReturnType<typeof readShape>
@@ -96,13 +98,35 @@ function columnType({ type, required }: Column): string {
   return type === 'jsonb' ? 'NonNullable<Json>' : toType(type)
 }
 
-it('names the tables, and their columns as they are read and written', async () => {
+/**
+ * What can be embedded in each relation: a foreign key of a table is also one of every view that shows its columns, and leads to
+ * every view that shows those it refers to. A view's rule says of which table's column each of its columns is.
+ */
+async function listRelationships(): Promise<Map<string, string>> {
   const { rows } = await client.query<{ relation: string; names: string }>(
-    `select r.relname as relation, string_agg(c.conname, ',' order by c.conname collate "C") as names
-     from pg_constraint c join pg_class r on r.oid = c.conrelid join pg_class other on other.oid = c.confrelid
-     where c.contype = 'f' and r.relnamespace = 'public'::regnamespace and other.relnamespace = r.relnamespace group by 1`,
+    `with relations as (
+       select oid, relname::text as name, relkind from pg_class where relnamespace = 'public'::regnamespace
+     ), shown as (
+       select oid, name, oid as origin, attnum as number from relations join pg_attribute on attrelid = oid
+       where relkind in ('r', 'p')
+       union all
+       select r.oid, name, origin[3]::oid, origin[4]::smallint
+       from relations r join pg_rewrite on ev_class = r.oid
+         cross join regexp_matches(ev_action::text,
+           ':resno (\\d+) :resname (\\S+) :ressortgroupref \\d+ :resorigtbl (\\d+) :resorigcol (\\d+)', 'g') as origin
+         join pg_attribute a on a.attrelid = r.oid and a.attnum = origin[1]::smallint and a.attname = origin[2]
+     ), sides as (select name, origin, array_agg(number) as numbers from shown group by name, origin)
+     select here.name as relation,
+       string_agg(conname || ' to ' || there.name, ',' order by (conname || ' to ' || there.name) collate "C") as names
+     from pg_constraint join sides here on here.origin = conrelid and conkey <@ here.numbers
+       join sides there on there.origin = confrelid and confkey <@ there.numbers
+     where contype = 'f' group by 1`,
   )
-  const foreignKeys = new Map(rows.map((row) => [row.relation, row.names]))
+  return new Map(rows.map((row) => [row.relation, row.names]))
+}
+
+it('names the tables, their columns as they are read and written, and what can be embedded', async () => {
+  const relationships = await listRelationships()
   const there = [...(await listColumns(['r', 'p']))].map(([relation, columns]) => {
     const row = columns.map((column) => [column.name, columnType(column)])
     const insert = columns.map((column) => [
@@ -117,22 +141,25 @@ it('names the tables, and their columns as they are read and written', async () 
         ComputedFields: 'never',
         Insert: Object.fromEntries(insert),
         Update: Object.fromEntries(update),
-        Relationships: foreignKeys.get(relation) ?? '[]',
+        Relationships: relationships.get(relation) ?? '[]',
       },
     ]
   })
   expect(readShape().Tables, STALE).toEqual(Object.fromEntries(there))
 })
 
-it('names the views and their columns', async () => {
-  const said = Object.entries(readShape().Views).map(([view, { Row }]) => [
+it('names the views, their columns, and what can be embedded', async () => {
+  const relationships = await listRelationships()
+  const said = Object.entries(readShape().Views).map(([view, { Row, Relationships }]) => [
     view,
     // Which of them can be null is the generator's guess.
     Object.entries(Row).map(([name, type]) => [name, typeof type === 'string' ? type.replace(' | null', '') : type]),
+    Relationships,
   ])
   const there = [...(await listColumns(['v', 'm']))].map(([view, columns]) => [
     view,
     columns.map(({ name, type }) => [name, toType(type)]),
+    relationships.get(view) ?? '[]',
   ])
   expect(said, STALE).toEqual(there)
 })

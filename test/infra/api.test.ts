@@ -33,8 +33,12 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
     pipeline = await openPipeline({ chunkTargetBytes: 1024 ** 2 })
     const { db, userId } = pipeline
     const [roof, cellar, lab] = await pipeline.addDevices(3)
-    const bob = randomUUID()
-    await db.query(`insert into auth.users (id, email) values ($1, 'bob@example.org')`, [bob])
+    const [bob, grace] = [randomUUID(), randomUUID()]
+    await db.query(`insert into auth.users (id, email) values ($1, 'bob@example.org'), ($2, 'grace@example.org')`, [
+      bob,
+      grace,
+    ])
+    await db.query(`update profiles set role = 'admin' where id = $1`, [grace])
     await db.query(`update profiles set email = 'ada@example.org' where id = $1`, [userId])
     await db.query(`update devices set name = 'roof' where id = $1`, [roof.deviceId])
     await db.query(`update devices set name = 'cellar' where id = $1`, [cellar.deviceId])
@@ -42,6 +46,10 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
     await db.query(
       `insert into coherence_events (name, hypothesis, event_start, event_end)
        values ('Turn of the century', 'pair', '2099-12-31 12:00Z', '2100-01-01 12:00Z')`,
+    )
+    await db.query(
+      `insert into maintenance_log (operation_type, target_table, rows_affected, bytes_freed)
+       values ('prune', 'entropy_samples', 86400, 48234496)`,
     )
     for (const [seed, device] of [roof, cellar, lab].entries()) {
       await pipeline.insert(makeSamples(device, 600, { start: START, seed: String(seed) }))
@@ -52,7 +60,7 @@ describe.skipIf(findPostgrest() === undefined)('docs/api.md', () => {
     await pipeline.insert(makeSamples(lab, 1, { sequence: 600n }))
     postgrest = await startPostgrest(
       { url: pipeline.config.databaseUrl, adminUrl: inject('databaseServer').adminUrl },
-      { 'ada@example.org': userId, 'bob@example.org': bob },
+      { 'ada@example.org': userId, 'grace@example.org': grace },
     )
     names = {
       createClient,
