@@ -1,4 +1,5 @@
 import { CoherenceError } from '../pipeline/errors.ts'
+import { wordsOf } from '../pipeline/gather-rows.ts'
 import { allocateSamples, type SampleColumns } from '../pipeline/samples.ts'
 
 /** The columns of a chunk, in the order that `parseSampleCopy` expects them in the COPY. */
@@ -8,18 +9,26 @@ const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1')
 const FIELDS = 7
 /** PostgreSQL counts microseconds from 2000-01-01, everybody else from 1970-01-01. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n
+const EPOCH_LOW = Number(POSTGRES_EPOCH_US & 0xffff_ffffn)
+const EPOCH_HIGH = Number(POSTGRES_EPOCH_US >> 32n)
 /** Field count, seven lengths and the fixed-width values: the bytes of a row before its payload. */
 const ROW_HEAD = 2 + FIELDS * 4 + 16 * 3 + 8 + 8 + 4
 
+/** Takes the pieces of a COPY, cut anywhere and valid only during the call; `end` returns what they hold. */
+export interface SampleParser {
+  readonly push: (piece: Buffer) => void
+  readonly end: () => SampleColumns
+}
+
 /**
  * Reads `COPY (select SAMPLE_COLUMNS …) TO STDOUT (FORMAT binary)` straight into columns, without an object per row.
- * `expected` sizes the columns; they grow if more rows come. Throws CHUNK_FORMAT if the stream is not what was asked for.
+ * `expected` sizes the columns, in `memory` if that is given and in memory of their own if not; they grow, out of it, if more
+ * rows come. Both functions throw CHUNK_FORMAT if the data are not what was asked for.
  */
-export async function parseSampleCopy(
-  stream: AsyncIterable<Buffer>,
-  expected: { rows: number; bytes: number },
-): Promise<SampleColumns> {
-  let columns = allocateSamples(Math.max(expected.rows, 1), Math.max(expected.bytes, 1))
+export function openSampleParser(expected: { rows: number; bytes: number }, memory?: Uint8Array): SampleParser {
+  let columns = allocateSamples(expected.rows, expected.bytes, memory)
+  columns.dataOffsets[0] = 0
+  let words = wordColumns(columns)
   let rows = 0
   let used = 0
   let ended = false
@@ -29,17 +38,21 @@ export async function parseSampleCopy(
 
   /** Takes the row at `at`, which is there as a whole. */
   const takeRow = (buffer: Buffer, at: number): void => {
-    const length = buffer.readInt32BE(at + ROW_HEAD - 4)
+    const length = bigEndian(buffer, at + ROW_HEAD - 4)
     if (rows === columns.sequence.length || used + length > columns.data.length) {
       columns = grow(columns, rows, used, length)
+      words = wordColumns(columns)
     }
     // Lengths of the fixed-width fields are known; skip them: 2 + 4, then 16 + 4, and so on.
-    copyBytes(buffer, at + 6, columns.id, rows * 16, 16)
-    copyBytes(buffer, at + 26, columns.deviceId, rows * 16, 16)
-    copyBytes(buffer, at + 46, columns.profileId, rows * 16, 16)
-    columns.timestamp[rows] = buffer.readBigInt64BE(at + 66) + POSTGRES_EPOCH_US
-    columns.sequence[rows] = buffer.readBigInt64BE(at + 78)
-    columns.byteLength[rows] = buffer.readInt32BE(at + 90)
+    copyUuid(buffer, at + 6, words.id, rows)
+    copyUuid(buffer, at + 26, words.deviceId, rows)
+    copyUuid(buffer, at + 46, words.profileId, rows)
+    const low = (bigEndian(buffer, at + 70) >>> 0) + EPOCH_LOW
+    words.timestamp[2 * rows] = low
+    words.timestamp[2 * rows + 1] = bigEndian(buffer, at + 66) + EPOCH_HIGH + (low > 0xffff_ffff ? 1 : 0)
+    words.sequence[2 * rows] = bigEndian(buffer, at + 82)
+    words.sequence[2 * rows + 1] = bigEndian(buffer, at + 78)
+    columns.byteLength[rows] = bigEndian(buffer, at + 90)
     copyBytes(buffer, at + ROW_HEAD, columns.data, used, length)
     used += length
     rows++
@@ -55,7 +68,7 @@ export async function parseSampleCopy(
     }
   }
 
-  for await (const piece of stream) {
+  const push = (piece: Buffer): void => {
     let at = 0
     while (at < piece.length) {
       if (ended) throw malformed('bytes after the end')
@@ -74,7 +87,7 @@ export async function parseSampleCopy(
       }
       const length = wanted(piece, at)
       if (piece.length - at < length) {
-        rest = piece.subarray(at)
+        rest = Buffer.from(piece.subarray(at))
         at = piece.length
       } else {
         take(piece, at)
@@ -86,18 +99,21 @@ export async function parseSampleCopy(
       rest = Buffer.alloc(0)
     }
   }
-  if (!ended || rest.length > 0) throw malformed('the stream ended in the middle of a row')
-  return {
-    rows,
-    id: columns.id.subarray(0, rows * 16),
-    deviceId: columns.deviceId.subarray(0, rows * 16),
-    profileId: columns.profileId.subarray(0, rows * 16),
-    timestamp: columns.timestamp.subarray(0, rows),
-    sequence: columns.sequence.subarray(0, rows),
-    byteLength: columns.byteLength.subarray(0, rows),
-    dataOffsets: columns.dataOffsets.subarray(0, rows + 1),
-    data: columns.data.subarray(0, used),
+  const end = (): SampleColumns => {
+    if (!ended || rest.length > 0) throw malformed('the stream ended in the middle of a row')
+    return {
+      rows,
+      id: columns.id.subarray(0, rows * 16),
+      deviceId: columns.deviceId.subarray(0, rows * 16),
+      profileId: columns.profileId.subarray(0, rows * 16),
+      timestamp: columns.timestamp.subarray(0, rows),
+      sequence: columns.sequence.subarray(0, rows),
+      byteLength: columns.byteLength.subarray(0, rows),
+      dataOffsets: columns.dataOffsets.subarray(0, rows + 1),
+      data: columns.data.subarray(0, used),
+    }
   }
+  return { push, end }
 }
 
 /** Bytes of the header at `at`, or of as much of it as says how long it is. */
@@ -130,6 +146,30 @@ function grow(old: SampleColumns, rows: number, used: number, needed: number): S
   larger.dataOffsets.set(old.dataOffsets.subarray(0, rows + 1))
   larger.data.set(old.data.subarray(0, used))
   return larger
+}
+
+/** The columns of more than 32 bits as words of 32, lower half first: a bigint would be an object a value. */
+function wordColumns(columns: SampleColumns) {
+  const { id, deviceId, profileId, timestamp, sequence } = columns
+  return {
+    id: wordsOf(id),
+    deviceId: wordsOf(deviceId),
+    profileId: wordsOf(profileId),
+    timestamp: wordsOf(timestamp),
+    sequence: wordsOf(sequence),
+  }
+}
+
+/** As `readInt32BE`, without its checks: the row is known to be there. */
+function bigEndian(from: Uint8Array, at: number): number {
+  return (from[at] << 24) | (from[at + 1] << 16) | (from[at + 2] << 8) | from[at + 3]
+}
+
+/** A uuid's 16 bytes as four words of a little-endian machine. */
+function copyUuid(from: Uint8Array, at: number, to: Int32Array, row: number): void {
+  for (let word = 0; word < 4; word++, at += 4) {
+    to[4 * row + word] = from[at] | (from[at + 1] << 8) | (from[at + 2] << 16) | (from[at + 3] << 24)
+  }
 }
 
 /** A loop beats a native copy's call overhead for short fields. */

@@ -1,10 +1,9 @@
-import { pipeline as pump } from 'node:stream/promises'
 import type pg from 'pg'
-import { to as copyTo } from 'pg-copy-streams'
 import { CoherenceError } from '../pipeline/errors.ts'
 import { sortSamples } from '../pipeline/merge-samples.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
-import { SAMPLE_COLUMNS, parseSampleCopy } from './copy-binary.ts'
+import { openSampleParser, SAMPLE_COLUMNS } from './copy-binary.ts'
+import { readCopy } from './copy-out.ts'
 import type { Queryable } from './pool.ts'
 
 /** One sample on its way in. `timestamp` is UTC with microseconds as text, or a Date. */
@@ -58,24 +57,26 @@ export async function insertSamples(db: Queryable, samples: readonly NewSample[]
 }
 
 /**
- * All rows of one chunk, in the order of the file. `bounds` are the chunk's own extents, which let the planner open only the
- * partitions that can hold its rows. Sorted here: the server would take as long for it as for the reading.
+ * All rows of one chunk, in no order: the server would take as long to sort them as to read them. `bounds` are the chunk's own
+ * extents, which let the planner open only the partitions that can hold its rows; its rows and bytes size the columns, which
+ * are in `memory` of `sizeOfSamples` if that is given.
  */
 export async function readChunkSamples(
   pool: pg.Pool,
   chunkId: string,
   bounds: { from: string; to: string; rows: number; bytes: number },
+  memory?: Uint8Array,
 ): Promise<SampleColumns> {
   const client = await pool.connect()
   let failed: Error | undefined
   try {
-    const samples = await runCopy(
+    return await runCopy(
       client,
       `storj_chunk_id = ${literal(chunkId)}
        and "timestamp" between ${literal(bounds.from)}::timestamptz and ${literal(bounds.to)}::timestamptz`,
       bounds,
+      memory,
     )
-    return sortSamples(samples)
   } catch (error) {
     failed = error as Error
     throw error
@@ -140,15 +141,16 @@ export async function storeChecked(
   }
 }
 
-async function runCopy(tx: pg.PoolClient, where: string, expected: { rows: number; bytes: number }) {
-  const stream = tx.query(
-    copyTo(`copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}) to stdout (format binary)`),
-  )
-  let samples: SampleColumns | undefined
-  await pump(stream, async (source) => {
-    samples = await parseSampleCopy(source as AsyncIterable<Buffer>, expected)
-  })
-  return samples as SampleColumns
+async function runCopy(
+  tx: pg.PoolClient,
+  where: string,
+  expected: { rows: number; bytes: number },
+  memory?: Uint8Array,
+): Promise<SampleColumns> {
+  const parser = openSampleParser(expected, memory)
+  const query = `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}) to stdout (format binary)`
+  await readCopy(tx, query, parser.push)
+  return parser.end()
 }
 
 /** COPY takes no parameters; everything that comes here is a uuid or a time that Postgres itself printed. */

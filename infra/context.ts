@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { compareMigrations } from '../db/migrate.ts'
 import { assertReachable, closePool, openPool, type Queryable } from '../db/pool.ts'
 import { startBoss } from '../jobs/boss.ts'
+import { openBufferPool } from '../jobs/buffer-pool.ts'
 import type { JobContext } from '../jobs/context.ts'
 import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../jobs/telemetry.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
@@ -57,6 +58,7 @@ export async function openContext(
         pairsMaxDevices: config.pairsMaxDevices,
         referenceDays: config.referenceDays,
       },
+      buffers: openBufferPool(),
       log,
       telemetry: options.telemetry ?? NO_TELEMETRY,
       span: NO_SPAN,

@@ -54,7 +54,7 @@ export async function collectSamples(
   })
   for (const replica of replicas) {
     signal.throwIfAborted()
-    const { samples } = decodeChunk(await readReplica(context, replica, signal))
+    const { samples } = decodeChunk((await readReplica(context, replica, signal)).bytes)
     for (const deviceId of deviceIds) add(deviceId, selectSamples(samples, deviceId, fromUs, toUs))
   }
   return new Map([...parts].map(([deviceId, samples]) => [deviceId, mergeSamples(samples)]))

@@ -3,6 +3,7 @@ import type { PgBoss } from 'pg-boss'
 import type { Logger } from 'pino'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import type { JobData, QueueName } from './queues.ts'
 import type { JobSpan, Telemetry } from './telemetry.ts'
 
@@ -32,6 +33,7 @@ export interface JobContext {
   /** Where a second copy of every new object goes, or null. */
   readonly mirror: StorePlace | null
   readonly settings: PipelineSettings
+  readonly buffers: BufferPool
   readonly log: Logger
   readonly telemetry: Telemetry
   /** The job in hand, as telemetry sees it. */

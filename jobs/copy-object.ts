@@ -1,7 +1,7 @@
 import { inTransaction, type Queryable } from '../db/pool.ts'
 import { lockUnproved, recordReplicaOf, type Replica, type ReplicaKind } from '../db/replicas.ts'
 import type { StorePlace } from '../pipeline/store-place.ts'
-import type { ObjectStore } from '../storage/object-store.ts'
+import type { HashedBytes, ObjectStore } from '../storage/object-store.ts'
 import { completeJob, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
@@ -13,10 +13,10 @@ import { readObject, readReplica } from './read-object.ts'
  */
 export async function runCopyObject(context: JobContext, job: ActiveJob<'copy-object'>) {
   const { chunk_id: chunkId, kind, backend, bucket } = job.data
-  const { bytes, replica: source } = await readObject(context, chunkId, kind, job.signal)
+  const { replica: source, ...object } = await readObject(context, chunkId, kind, job.signal)
   const target = await context.storeOf({ backend, bucket })
   const copy = { ...source, backend, bucket }
-  await putCopy(context, target, copy, bytes, job.signal)
+  await putCopy(context, target, copy, object, job.signal)
   await context.checkpoint('copy: put')
   await readReplica(context, copy, job.signal)
   await inTransaction(context.pool, async (tx) => {
@@ -35,11 +35,11 @@ async function putCopy(
   context: JobContext,
   target: ObjectStore,
   copy: Replica,
-  bytes: Uint8Array,
+  object: HashedBytes,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await target.put(copy.objectKey, bytes, { sha256: copy.sha256, signal })
+    await target.put(copy.objectKey, object, { signal })
   } catch (error) {
     if (!isCoherenceError(error, 'STORE_CONFLICT')) throw error
     // Under the row's lock: an attempt that was overtaken must not delete what the other has put and proved.
@@ -48,7 +48,7 @@ async function putCopy(
       context.log.warn({ key: copy.objectKey, backend: copy.backend }, 'replacing a damaged object')
       await target.delete(copy.objectKey)
     })
-    await target.put(copy.objectKey, bytes, { sha256: copy.sha256, signal })
+    await target.put(copy.objectKey, object, { signal })
   }
 }
 

@@ -5,7 +5,7 @@ import { encodeChunk } from '../pipeline/chunk-format.ts'
 import { cutSamples } from '../pipeline/merge-samples.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { hashBytes } from '../storage/object-store.ts'
 import { completeJob } from './boss.ts'
 import { collectSamples, requireReadable, timeRange } from './collect-samples.ts'
 import type { ActiveJob, JobContext } from './context.ts'
@@ -54,10 +54,10 @@ async function putFile(
   { id, deviceId, part, number }: { id: string; deviceId: string; part: SampleColumns; number: number },
   signal: AbortSignal,
 ): Promise<ExportFile> {
-  const bytes = encodeChunk(part, { chunkId: id, libraryVersion: settings.libraryVersion })
-  const sha256 = sha256Hex(bytes)
+  const file = hashBytes(encodeChunk(part, { chunkId: id, libraryVersion: settings.libraryVersion }))
+  const { bytes, sha256 } = file
   const key = `${EXPORT_PREFIX}${id}/${number}-${sha256.slice(0, 16)}.arrow`
-  await store.put(key, bytes, { sha256, signal })
+  await store.put(key, file, { signal })
   const fileName = `samples-${deviceId}-${number}.arrow`
   const url = await store.signedUrl(key, { seconds: LINK_SECONDS, fileName })
   return { url, file_name: fileName, bytes: bytes.length, sha256, samples: part.rows }

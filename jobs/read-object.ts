@@ -1,7 +1,7 @@
 import { listReplicas, type Replica, type ReplicaKind } from '../db/replicas.ts'
 import type { Queryable } from '../db/pool.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import { type ObjectStore, sha256Hex } from '../storage/object-store.ts'
+import { hashBytes, type HashedBytes, type ObjectStore } from '../storage/object-store.ts'
 import type { JobContext } from './context.ts'
 
 /** The bytes of one replica, proved by size and hash. Throws CHUNK_CORRUPT if they are others. */
@@ -9,9 +9,9 @@ export async function readReplica(
   context: Pick<JobContext, 'storeOf'>,
   replica: Replica,
   signal?: AbortSignal,
-): Promise<Uint8Array> {
-  const bytes = await (await context.storeOf(replica)).get(replica.objectKey, { signal })
-  const sha256 = sha256Hex(bytes)
+): Promise<HashedBytes> {
+  const object = hashBytes(await (await context.storeOf(replica)).get(replica.objectKey, { signal }))
+  const { bytes, sha256 } = object
   if (bytes.length !== replica.size || sha256 !== replica.sha256) {
     throw new CoherenceError(
       'CHUNK_CORRUPT',
@@ -20,7 +20,7 @@ export async function readReplica(
         '`coherence backfill chunks` writes it anew.',
     )
   }
-  return bytes
+  return object
 }
 
 /** The bytes of a chunk's object from the first replica that is good, those of the configured store first. */
@@ -29,7 +29,7 @@ export async function readObject(
   chunkId: string,
   kind: ReplicaKind,
   signal?: AbortSignal,
-): Promise<{ bytes: Uint8Array; replica: Replica }> {
+): Promise<HashedBytes & { replica: Replica }> {
   const replicas = await listReplicas(context.pool, chunkId, kind, context.store.backend)
   let failure: unknown = new CoherenceError(
     'STORE_NOT_FOUND',
@@ -37,7 +37,7 @@ export async function readObject(
   )
   for (const replica of replicas) {
     try {
-      return { bytes: await readReplica(context, replica, signal), replica }
+      return { ...(await readReplica(context, replica, signal)), replica }
     } catch (error) {
       failure = error
     }

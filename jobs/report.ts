@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { logMaintenance } from '../db/prune.ts'
 import type { ReportData } from '../pipeline/report/report-data.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { hashBytes } from '../storage/object-store.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { findDueReport } from './due-report.ts'
 import { collectReport } from './report-data.ts'
@@ -27,11 +27,11 @@ export async function runReport(context: JobContext, job: Pick<ActiveJob<'report
   const due = await findDueReport(pool, now)
   if (!('chunks' in due)) return { output: due }
   const report = await collectReport(context, due.window, { now, signal: job.signal })
-  const bytes = Buffer.from(await renderReport(report))
-  const sha256 = sha256Hex(bytes)
+  const page = hashBytes(Buffer.from(await renderReport(report)))
+  const { bytes, sha256 } = page
   const day = report.from.slice(0, 10)
   const key = `reports/${day.replaceAll('-', '/')}-${sha256.slice(0, 16)}.html`
-  await store.put(key, bytes, { sha256, signal: job.signal })
+  await store.put(key, page, { signal: job.signal })
   await context.checkpoint('report: put')
   const url = await store.signedUrl(key, { seconds: LINK_SECONDS, fileName: `coherence-${day}.html` })
   const place = { backend: store.backend, bucket: store.bucket, key, sha256, bytes: bytes.length }

@@ -17,7 +17,7 @@ import { CoherenceError } from '../pipeline/errors.ts'
 import { encodePartial } from '../pipeline/slice-codec.ts'
 import { slicePartials, type SlicePartial } from '../pipeline/slice.ts'
 import { encodeSlices } from '../pipeline/slices-format.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { hashBytes } from '../storage/object-store.ts'
 import { completeJob, followUpPriority, sendJobs } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { sendCopies, sendToMirror } from './copy-object.ts'
@@ -115,10 +115,10 @@ async function putSidecar(
     ones: partial.ones,
     partial: encoded[index].partial,
   }))
-  const bytes = encodeSlices(rows, { chunkId: chunk.id, libraryVersion: context.settings.libraryVersion })
-  const sha256 = sha256Hex(bytes)
+  const file = hashBytes(encodeSlices(rows, { chunkId: chunk.id, libraryVersion: context.settings.libraryVersion }))
+  const { bytes, sha256 } = file
   const objectKey = slicesKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
-  await context.store.put(objectKey, bytes, { sha256, signal: job.signal })
+  await context.store.put(objectKey, file, { signal: job.signal })
   const { backend, bucket } = context.store
   return { chunkId: chunk.id, kind: 'slices', backend, bucket, objectKey, size: bytes.length, sha256 }
 }

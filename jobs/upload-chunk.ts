@@ -13,8 +13,9 @@ import { readChunkSamples } from '../db/samples.ts'
 import { encodeChunk } from '../pipeline/chunk-format.ts'
 import { chunkKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
-import { type SampleColumns, sampleExtents, uuidAt } from '../pipeline/samples.ts'
-import { sha256Hex } from '../storage/object-store.ts'
+import { orderSamples } from '../pipeline/merge-samples.ts'
+import { type SampleColumns, sampleExtents, sizeOfSamples, uuidAt } from '../pipeline/samples.ts'
+import { hashBytes, type HashedBytes } from '../storage/object-store.ts'
 import { completeJob, followUpPriority, sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { sendToMirror } from './copy-object.ts'
@@ -37,7 +38,10 @@ export async function runUploadChunk(context: JobContext, job: ActiveJob<'upload
 
 async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, chunk: ChunkAttempt) {
   const { span } = context
-  const samples = await span.step('read', () => readChunkSamples(context.pool, chunk.id, chunk))
+  const rowBuffers = context.buffers.lease()
+  const fileBuffers = context.buffers.lease()
+  const memory = rowBuffers.take(sizeOfSamples(chunk.rows, chunk.bytes))
+  const samples = await span.step('read', () => readChunkSamples(context.pool, chunk.id, chunk, memory))
   if (samples.rows !== chunk.rows || samples.data.length !== chunk.bytes) {
     await assertLawfullyDeleted(context, chunk, samples)
     if (samples.rows === 0) {
@@ -46,12 +50,24 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
     }
   }
   const { libraryVersion } = context.settings
-  const bytes = await span.step('encode', () => encodeChunk(samples, { chunkId: chunk.id, libraryVersion }))
-  const sha256 = sha256Hex(bytes)
+  const file = await span.step('encode', () => {
+    const layout = { order: orderSamples(samples), allocate: fileBuffers.take }
+    return hashBytes(encodeChunk(samples, { chunkId: chunk.id, libraryVersion }, layout))
+  })
+  const size = file.bytes.length
+  const { sha256 } = file
+  const contents = {
+    rows: samples.rows,
+    bytes: samples.data.length,
+    ...sampleExtents(samples),
+  }
+  // The samples are in the file now: the next chunk may be read while this one is stored.
+  rowBuffers.release()
   const key = chunkKey({ chunkId: chunk.id, createdAt: chunk.createdAt, sha256 })
   const { store } = context
   await context.checkpoint('put')
-  await span.step('put', () => putObject(context, job, chunk, key, bytes, sha256))
+  await span.step('put', () => putObject(context, job, chunk, key, file))
+  fileBuffers.release()
   await context.checkpoint('put: done')
 
   await span.step('mark', () =>
@@ -61,11 +77,9 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
         attempt: chunk.attempt,
         bucket: store.bucket,
         objectKey: key,
-        size: bytes.length,
+        size,
         sha256,
-        rows: samples.rows,
-        bytes: samples.data.length,
-        ...sampleExtents(samples),
+        ...contents,
       })
       if (!marked) {
         throw new CoherenceError('CHUNK_STALE_ATTEMPT', `attempt ${chunk.attempt} of chunk ${chunk.id} was overtaken.`)
@@ -73,13 +87,13 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
       const { backend, bucket } = store
       await recordReplica(
         tx,
-        { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size: bytes.length, sha256 },
+        { chunkId: chunk.id, kind: 'chunk', backend, bucket, objectKey: key, size, sha256 },
         false,
       )
       const priority = await followUpPriority(tx, job)
       await sendJob(context.boss, tx, 'test-chunk', { chunk_id: chunk.id }, { key: chunk.id, priority })
       await sendToMirror(context, tx, chunk.id, 'chunk', priority)
-      if (!(await completeJob(context.boss, tx, job, { object_key: key, size: bytes.length, sha256 }))) {
+      if (!(await completeJob(context.boss, tx, job, { object_key: key, size, sha256 }))) {
         throw new CoherenceError(
           'CHUNK_STALE_ATTEMPT',
           `the upload job of chunk ${chunk.id} expired and is another worker's.`,
@@ -89,8 +103,8 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
     }),
   )
   await context.checkpoint('mark: after commit')
-  context.log.info({ chunk: chunk.id, key, size: bytes.length, rows: samples.rows }, 'uploaded')
-  span.note({ stage: 'packed', samples: samples.rows, bytes: samples.data.length })
+  context.log.info({ chunk: chunk.id, key, size, rows: contents.rows }, 'uploaded')
+  span.note({ stage: 'packed', samples: contents.rows, bytes: contents.bytes })
   return { completed: true }
 }
 
@@ -100,12 +114,11 @@ async function putObject(
   job: ActiveJob<'upload-chunk'>,
   chunk: ChunkAttempt,
   key: string,
-  bytes: Uint8Array,
-  sha256: string,
+  file: HashedBytes,
 ): Promise<void> {
   const { store } = context
   try {
-    await store.put(key, bytes, { sha256, signal: job.signal })
+    await store.put(key, file, { signal: job.signal })
   } catch (error) {
     if (!isCoherenceError(error, 'STORE_CONFLICT') || job.data.replace !== true) throw error
     context.log.warn({ key }, 'replacing a damaged object')
@@ -118,7 +131,7 @@ async function putObject(
       await store.delete(key)
     })
     await context.checkpoint('replace: deleted')
-    await store.put(key, bytes, { sha256, signal: job.signal })
+    await store.put(key, file, { signal: job.signal })
   }
 }
 

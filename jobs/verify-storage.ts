@@ -37,7 +37,7 @@ export async function verifyStorage(
   for (const replica of replicas) {
     if (signal?.aborted) break
     try {
-      bytes += (await readReplica(context, replica, signal)).length
+      bytes += (await readReplica(context, replica, signal)).bytes.length
       await markReplica(context.pool, replica, true)
     } catch (error) {
       const { code = '', message } = error as Error & { code?: string }

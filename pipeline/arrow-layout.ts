@@ -24,10 +24,13 @@ export interface Column {
  * COLUMN_WIDTH bytes; for `binary` rows + 1 int32 offsets that start at 0, then the bytes; for `uuid_dictionary` int32
  * positions in the column's dictionary.
  */
-export interface Batch<View extends ArrayBufferView = ArrayBufferView> {
+export interface Batch<Bytes = Source> {
   readonly rows: number
-  readonly columns: readonly (readonly View[])[]
+  readonly columns: readonly (readonly Bytes[])[]
 }
+
+/** Bytes that are there, or that `writeTo` writes, all of them, once their place in the file is known. */
+export type Source = ArrayBufferView | { readonly byteLength: number; readonly writeTo: (target: Uint8Array) => void }
 
 /** What every file of ours says of itself, in the metadata of its schema. */
 export interface FileMeta {

@@ -10,6 +10,7 @@ import {
   type FileMeta,
   FORMAT_VERSION,
   MAX_FILE_BYTES,
+  type Source,
 } from './arrow-layout.ts'
 
 // apache-arrow makes the flatbuffers; the framing around them is ours. Its RecordBatchFileWriter leaves out the schema
@@ -21,14 +22,14 @@ const CANONICAL_UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 interface Part {
   readonly at: number
-  readonly bytes: Uint8Array
+  readonly source: Source
 }
 
 /**
  * The bytes of an Arrow IPC file: `dictionaries[n]` holds the uuids (16 bytes each) of the n-th dictionary column. Every
  * dictionary is written once and whole, before the first batch: the file format knows no replacement. The same input gives
- * the same bytes. Each input buffer is copied once. RangeError for a chunk id that is not a uuid in lower case, or a file of
- * 2 GiB or more.
+ * the same bytes. Each input buffer is copied once, into the memory that `allocate` gives: as many bytes as asked for, of any
+ * contents, aligned to 8. RangeError for a chunk id that is not a uuid in lower case, or a file of 2 GiB or more.
  */
 export function writeArrowFile(
   columns: readonly Column[],
@@ -36,6 +37,7 @@ export function writeArrowFile(
   extra: ReadonlyMap<string, string>,
   dictionaries: readonly Uint8Array[],
   batches: readonly Batch[],
+  allocate: (bytes: number) => Uint8Array<ArrayBuffer> = (bytes) => new Uint8Array(bytes),
 ): Uint8Array<ArrayBuffer> {
   if (!CANONICAL_UUID.test(meta.chunkId)) throw new RangeError(`not a uuid in lower case: ${meta.chunkId}`)
   const rows = batches.reduce((sum, batch) => sum + batch.rows, 0)
@@ -47,15 +49,15 @@ export function writeArrowFile(
     ['row_count', String(rows)],
   ])
   const schema = arrowSchema(columns, metadata)
-  const parts: Part[] = [{ at: 0, bytes: ARROW_MAGIC }]
+  const parts: Part[] = [{ at: 0, source: ARROW_MAGIC }]
   let end = 8
 
   const append = (header: Schema | RecordBatch | DictionaryBatch, body: Body): FileBlock => {
     const flatbuffer = Message.encode(Message.from(header, body.byteLength))
     const start = end
     const head = align(8 + flatbuffer.byteLength)
-    parts.push({ at: start, bytes: words(CONTINUATION, head - 8) }, { at: start + 8, bytes: flatbuffer })
-    for (const part of body.parts) parts.push({ at: start + head + part.at, bytes: part.bytes })
+    parts.push({ at: start, source: words(CONTINUATION, head - 8) }, { at: start + 8, source: flatbuffer })
+    for (const part of body.parts) parts.push({ at: start + head + part.at, source: part.source })
     end = start + head + body.byteLength
     return new FileBlock(head, body.byteLength, start)
   }
@@ -72,15 +74,22 @@ export function writeArrowFile(
   })
 
   const footer = Footer.encode(new Footer(schema, MetadataVersion.V5, batchBlocks, dictionaryBlocks))
-  parts.push({ at: end, bytes: words(CONTINUATION, 0) }, { at: end + 8, bytes: footer })
+  parts.push({ at: end, source: words(CONTINUATION, 0) }, { at: end + 8, source: footer })
   end += 8 + footer.byteLength
-  parts.push({ at: end, bytes: words(footer.byteLength) }, { at: end + 4, bytes: ARROW_MAGIC })
+  parts.push({ at: end, source: words(footer.byteLength) }, { at: end + 4, source: ARROW_MAGIC })
   end += 4 + ARROW_MAGIC.byteLength
   if (end > MAX_FILE_BYTES)
     throw new RangeError(`the Arrow file would take ${end} bytes; the limit is ${MAX_FILE_BYTES}`)
 
-  const file = new Uint8Array(end)
-  for (const part of parts) file.set(part.bytes, part.at)
+  const file = allocate(end)
+  let filled = 0
+  for (const { at, source } of parts) {
+    // What lies between the parts is padding.
+    file.fill(0, filled, at)
+    filled = at + source.byteLength
+    if ('writeTo' in source) source.writeTo(file.subarray(at, filled))
+    else file.set(new Uint8Array(source.buffer, source.byteOffset, source.byteLength), at)
+  }
   return file
 }
 
@@ -97,10 +106,10 @@ function layOut(batch: Batch): Body {
   let at = 0
   for (const buffers of batch.columns) {
     regions.push(new BufferRegion(at, 0))
-    for (const view of buffers) {
-      regions.push(new BufferRegion(at, view.byteLength))
-      parts.push({ at, bytes: new Uint8Array(view.buffer, view.byteOffset, view.byteLength) })
-      at = align(at + view.byteLength)
+    for (const source of buffers) {
+      regions.push(new BufferRegion(at, source.byteLength))
+      parts.push({ at, source })
+      at = align(at + source.byteLength)
     }
   }
   return { parts, regions, byteLength: at }

@@ -1,10 +1,11 @@
 import { binaryColumn, fixedColumn, uuidColumn } from './arrow-columns.ts'
-import { type Batch, type Column, type FileMeta, FORMAT_VERSION, MAX_FILE_BYTES } from './arrow-layout.ts'
+import { type Batch, type Column, type FileMeta, FORMAT_VERSION, MAX_FILE_BYTES, type Source } from './arrow-layout.ts'
 import { readArrowFile } from './arrow-read.ts'
 import { formatError } from './arrow-schema.ts'
 import { writeArrowFile } from './arrow-write.ts'
-import { type SampleColumns, sameUuid } from './samples.ts'
-import { indexUuids } from './uuid-dictionary.ts'
+import { gatherFixed, gatherOffsets, gatherPayload, payloadOf } from './gather-rows.ts'
+import type { SampleColumns } from './samples.ts'
+import { indexUuids, reorderDictionary } from './uuid-dictionary.ts'
 
 const COLUMNS: readonly Column[] = [
   { name: 'id', kind: 'uuid' },
@@ -25,32 +26,65 @@ export interface ChunkMeta extends FileMeta {
 
 /**
  * Packs samples into an Arrow chunk, format v1: one record batch for each run of rows of one device, so rows sorted by device
- * give one batch a device. The same samples and meta give the same bytes. RangeError for columns of unequal length, offsets
- * that go back, a chunk id that is not a uuid in lower case, or 2 GiB and more.
+ * give one batch a device. The rows are written in `order` (`orderSamples`; null: as they are), as if they had been sorted
+ * first. The same rows in the same order and the same meta give the same bytes. `allocate` is that of `writeArrowFile`.
+ * RangeError for columns of unequal length, offsets that go back, a chunk id that is not a uuid in lower case, or 2 GiB and more.
  */
-export function encodeChunk(samples: SampleColumns, meta: FileMeta): Uint8Array<ArrayBuffer> {
+export function encodeChunk(
+  samples: SampleColumns,
+  meta: FileMeta,
+  {
+    order = null,
+    allocate,
+  }: { order?: Uint32Array | null; allocate?: (bytes: number) => Uint8Array<ArrayBuffer> } = {},
+): Uint8Array<ArrayBuffer> {
   assertColumns(samples)
-  const devices = indexUuids(samples.deviceId)
-  const profiles = indexUuids(samples.profileId)
-  const batches = deviceRuns(samples).map(([start, end]): Batch => {
-    const dataStart = samples.dataOffsets[start]
-    const offsets = samples.dataOffsets.slice(start, end + 1)
-    for (let i = 0; i < offsets.length; i++) offsets[i] -= dataStart
-    return {
-      rows: end - start,
-      columns: [
-        [samples.id.subarray(16 * start, 16 * end)],
-        [devices.positions.subarray(start, end)],
-        [profiles.positions.subarray(start, end)],
-        [samples.timestamp.subarray(start, end)],
-        [samples.sequence.subarray(start, end)],
-        [samples.byteLength.subarray(start, end)],
-        [offsets, samples.data.subarray(dataStart, samples.dataOffsets[end])],
-      ],
-    }
+  let devices = indexUuids(samples.deviceId)
+  let profiles = indexUuids(samples.profileId)
+  if (order !== null) {
+    if (order.length !== samples.rows) throw new RangeError(`an order of ${order.length} rows for ${samples.rows}`)
+    devices = reorderDictionary(devices, order)
+    profiles = reorderDictionary(profiles, order)
+  }
+  const batches = deviceRuns(devices.positions).map(([start, end]): Batch => {
+    const positions = [[devices.positions.subarray(start, end)], [profiles.positions.subarray(start, end)]]
+    const [id, timestamp, sequence, byteLength, data] =
+      order === null ? rowsFrom(samples, start, end) : rowsInOrder(samples, order.subarray(start, end))
+    return { rows: end - start, columns: [id, ...positions, timestamp, sequence, byteLength, data] }
   })
   const bitOrder = new Map([['bit_order', 'msb']])
-  return writeArrowFile(COLUMNS, meta, bitOrder, [devices.entries, profiles.entries], batches)
+  return writeArrowFile(COLUMNS, meta, bitOrder, [devices.entries, profiles.entries], batches, allocate)
+}
+
+/** The buffers of id, timestamp, sequence, byte_length and sample_data, of the rows from `start` to before `end`, where they are. */
+function rowsFrom(samples: SampleColumns, start: number, end: number): Source[][] {
+  const dataStart = samples.dataOffsets[start]
+  const offsets = samples.dataOffsets.slice(start, end + 1)
+  for (let i = 0; i < offsets.length; i++) offsets[i] -= dataStart
+  return [
+    [samples.id.subarray(16 * start, 16 * end)],
+    [samples.timestamp.subarray(start, end)],
+    [samples.sequence.subarray(start, end)],
+    [samples.byteLength.subarray(start, end)],
+    [offsets, samples.data.subarray(dataStart, samples.dataOffsets[end])],
+  ]
+}
+
+/** These rows, gathered into the file itself. */
+function rowsInOrder(samples: SampleColumns, rows: Uint32Array): Source[][] {
+  const fixed = (column: ArrayBufferView, width: 4 | 8 | 16): Source[] => [
+    { byteLength: width * rows.length, writeTo: (target) => gatherFixed(column, width, rows, target) },
+  ]
+  return [
+    fixed(samples.id, 16),
+    fixed(samples.timestamp, 8),
+    fixed(samples.sequence, 8),
+    fixed(samples.byteLength, 4),
+    [
+      { byteLength: 4 * rows.length + 4, writeTo: (target) => gatherOffsets(samples, rows, target) },
+      { byteLength: payloadOf(samples, rows), writeTo: (target) => gatherPayload(samples, rows, target) },
+    ],
+  ]
 }
 
 /**
@@ -77,15 +111,15 @@ export function decodeChunk(bytes: Uint8Array): { samples: SampleColumns; meta: 
 }
 
 /** [start, end) of each run of rows of one device; one empty run for no rows, as readers want at least one batch. */
-function deviceRuns(samples: SampleColumns): [start: number, end: number][] {
+function deviceRuns(positions: Int32Array): [start: number, end: number][] {
   const runs: [number, number][] = []
   let start = 0
-  for (let row = 1; row < samples.rows; row++) {
-    if (sameUuid(samples.deviceId, row - 1, row)) continue
+  for (let row = 1; row < positions.length; row++) {
+    if (positions[row] === positions[row - 1]) continue
     runs.push([start, row])
     start = row
   }
-  runs.push([start, samples.rows])
+  runs.push([start, positions.length])
   return runs
 }
 

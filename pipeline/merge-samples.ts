@@ -1,5 +1,6 @@
+import { gatherFixed, gatherOffsets, gatherPayload, payloadOf } from './gather-rows.ts'
 import { allocateSamples, type SampleColumns, uuidBytes } from './samples.ts'
-import { indexUuids, uuidWords } from './uuid-dictionary.ts'
+import { indexUuids } from './uuid-dictionary.ts'
 
 /** The rows of one device with from <= timestamp < to (microseconds since 1970), in memory of their own. */
 export function selectSamples(samples: SampleColumns, deviceId: string, from: bigint, to: bigint): SampleColumns {
@@ -9,7 +10,7 @@ export function selectSamples(samples: SampleColumns, deviceId: string, from: bi
     const time = samples.timestamp[row]
     if (time >= from && time < to && isUuid(samples.deviceId, row, wanted)) rows.push(row)
   }
-  return takeRows(samples, rows)
+  return takeRows(samples, Uint32Array.from(rows))
 }
 
 /** All parts together, sorted as a chunk is. */
@@ -18,11 +19,17 @@ export function mergeSamples(parts: readonly SampleColumns[]): SampleColumns {
   return sortSamples(filled.length === 1 ? filled[0] : joinSamples(filled))
 }
 
-/**
- * The rows in the order of a chunk: by device, timestamp, sequence, id. The samples themselves if they are in that order already.
- * Devices are told apart by counting, and what each has sent comes almost in order: no comparison of all with all.
- */
+/** The samples in the order of a chunk; the samples themselves if they are in that order already. */
 export function sortSamples(samples: SampleColumns): SampleColumns {
+  const order = orderSamples(samples)
+  return order === null ? samples : takeRows(samples, order)
+}
+
+/**
+ * The rows in the order of a chunk: by device, timestamp, sequence, id. Null if they are in that order already. Devices are told
+ * apart by counting, and what each has sent comes almost in order: no comparison of all with all.
+ */
+export function orderSamples(samples: SampleColumns): Uint32Array | null {
   const { entries, positions } = indexUuids(samples.deviceId)
   const devices = Array.from({ length: entries.length / 16 }, (_, position) => position)
   // Where the rows of each device go next, by position.
@@ -40,7 +47,8 @@ export function sortSamples(samples: SampleColumns): SampleColumns {
     end = next[positions[order[start]]]
     sortWithinDevice(samples, order.subarray(start, end))
   }
-  return order.every((row, index) => row === index) ? samples : takeRows(samples, order)
+  for (let index = 0; index < order.length; index++) if (order[index] !== index) return order
+  return null
 }
 
 function sortWithinDevice(samples: SampleColumns, order: Uint32Array): void {
@@ -97,32 +105,18 @@ function joinSamples(parts: readonly SampleColumns[]): SampleColumns {
   return joined
 }
 
-function takeRows(samples: SampleColumns, rows: ArrayLike<number>): SampleColumns {
-  const { dataOffsets } = samples
-  let bytes = 0
-  for (let index = 0; index < rows.length; index++) bytes += dataOffsets[rows[index] + 1] - dataOffsets[rows[index]]
-  const taken = allocateSamples(rows.length, bytes)
-  takeUuids(samples.id, rows, taken.id)
-  takeUuids(samples.deviceId, rows, taken.deviceId)
-  takeUuids(samples.profileId, rows, taken.profileId)
-  let at = 0
-  for (let index = 0; index < rows.length; index++) {
-    const row = rows[index]
-    taken.timestamp[index] = samples.timestamp[row]
-    taken.sequence[index] = samples.sequence[row]
-    taken.byteLength[index] = samples.byteLength[row]
-    taken.data.set(samples.data.subarray(dataOffsets[row], dataOffsets[row + 1]), at)
-    at += dataOffsets[row + 1] - dataOffsets[row]
-    taken.dataOffsets[index + 1] = at
-  }
+function takeRows(samples: SampleColumns, rows: Uint32Array): SampleColumns {
+  const taken = allocateSamples(rows.length, payloadOf(samples, rows))
+  for (const name of ['id', 'deviceId', 'profileId'] as const) gatherFixed(samples[name], 16, rows, taken[name])
+  for (const name of ['timestamp', 'sequence'] as const) gatherFixed(samples[name], 8, rows, bytesOf(taken[name]))
+  gatherFixed(samples.byteLength, 4, rows, bytesOf(taken.byteLength))
+  gatherOffsets(samples, rows, bytesOf(taken.dataOffsets))
+  gatherPayload(samples, rows, taken.data)
   return taken
 }
 
-function takeUuids(from: Uint8Array, rows: ArrayLike<number>, to: Uint8Array): void {
-  const [source, target] = [uuidWords(from), uuidWords(to)]
-  for (let index = 0; index < rows.length; index++) {
-    for (let word = 0; word < 4; word++) target[4 * index + word] = source[4 * rows[index] + word]
-  }
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 /** Of one device. */

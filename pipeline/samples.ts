@@ -1,3 +1,5 @@
+import { indexUuids } from './uuid-dictionary.ts'
+
 /**
  * Samples in columns: the in-memory form of a chunk. Row r of every column belongs to one row of `entropy_samples`.
  * Ids are the 16 raw bytes of the uuid. No per-row objects are made anywhere on the hot path.
@@ -52,17 +54,17 @@ export function sameUuid(column: Uint8Array, a: number, b: number): boolean {
   return true
 }
 
-/** First and last time (UTC, ISO 8601 with microseconds) and the devices, in order, of samples sorted by device. */
+/** First and last time (UTC, ISO 8601 with microseconds) and the devices, in order of their ids, of samples in any order. */
 export function sampleExtents(samples: SampleColumns): { from: string; to: string; deviceIds: string[] } {
   if (samples.rows === 0) throw new RangeError('no samples have no extents')
   let [first, last] = [samples.timestamp[0], samples.timestamp[0]]
-  const deviceIds: string[] = []
-  for (let row = 0; row < samples.rows; row++) {
+  for (let row = 1; row < samples.rows; row++) {
     const time = samples.timestamp[row]
     if (time < first) first = time
     if (time > last) last = time
-    if (row === 0 || !sameUuid(samples.deviceId, row - 1, row)) deviceIds.push(uuidAt(samples.deviceId, row))
   }
+  const { entries } = indexUuids(samples.deviceId)
+  const deviceIds = Array.from({ length: entries.length / 16 }, (_, position) => uuidAt(entries, position)).toSorted()
   return { from: isoMicroseconds(first), to: isoMicroseconds(last), deviceIds }
 }
 
@@ -73,17 +75,36 @@ function isoMicroseconds(time: bigint): string {
   return `${ms}${String(within).padStart(3, '0')}Z`
 }
 
-/** Columns for `rows` rows of `bytes` payload bytes in all, to be filled by whoever makes them. */
-export function allocateSamples(rows: number, bytes: number): SampleColumns {
+/** Bytes of memory that the columns of `rows` rows with `bytes` payload bytes in all take. */
+export function sizeOfSamples(rows: number, bytes: number): number {
+  return (16 * 3 + 8 * 2 + 4 * 2) * rows + 4 + bytes
+}
+
+/**
+ * Columns for `rows` rows of `bytes` payload bytes in all, to be filled by whoever makes them: all of them, and `dataOffsets[0]`,
+ * if `memory` of that size, aligned to 8 bytes, is not fresh.
+ */
+export function allocateSamples(
+  rows: number,
+  bytes: number,
+  memory: Uint8Array = new Uint8Array(sizeOfSamples(rows, bytes)),
+): SampleColumns {
+  const { buffer, byteOffset } = memory
+  let at = byteOffset
+  /** The next `length` bytes begin here: the widest columns first, so that each is aligned. */
+  const place = (length: number): number => {
+    at += length
+    return at - length
+  }
   return {
     rows,
-    id: new Uint8Array(rows * 16),
-    deviceId: new Uint8Array(rows * 16),
-    profileId: new Uint8Array(rows * 16),
-    timestamp: new BigInt64Array(rows),
-    sequence: new BigInt64Array(rows),
-    byteLength: new Int32Array(rows),
-    dataOffsets: new Int32Array(rows + 1),
-    data: new Uint8Array(bytes),
+    timestamp: new BigInt64Array(buffer, place(8 * rows), rows),
+    sequence: new BigInt64Array(buffer, place(8 * rows), rows),
+    id: new Uint8Array(buffer, place(16 * rows), 16 * rows),
+    deviceId: new Uint8Array(buffer, place(16 * rows), 16 * rows),
+    profileId: new Uint8Array(buffer, place(16 * rows), 16 * rows),
+    byteLength: new Int32Array(buffer, place(4 * rows), rows),
+    dataOffsets: new Int32Array(buffer, place(4 * rows + 4), rows + 1),
+    data: new Uint8Array(buffer, place(bytes), bytes),
   }
 }

@@ -1,3 +1,5 @@
+import { wordsOf } from './gather-rows.ts'
+
 /** A column of uuids as the distinct ones, in order of first appearance, and each row's position among them. */
 export interface UuidDictionary {
   /** 16 bytes per distinct uuid. */
@@ -7,7 +9,7 @@ export interface UuidDictionary {
 
 /** Indexes a column of 16-byte ids. Runs of equal ids are cheap; each change of id costs one look-up. */
 export function indexUuids(column: Uint8Array): UuidDictionary {
-  const words = uuidWords(column)
+  const words = wordsOf(column)
   const rows = column.length / 16
   const positions = new Int32Array(rows)
   const firstRows: number[] = []
@@ -37,10 +39,20 @@ export function indexUuids(column: Uint8Array): UuidDictionary {
   return { entries, positions }
 }
 
-/** The same bytes, four words a uuid; in memory of their own if they are not aligned. */
-export function uuidWords(column: Uint8Array): Int32Array {
-  const { buffer, byteOffset, length } = column.byteOffset % 4 === 0 ? column : Uint8Array.from(column)
-  return new Int32Array(buffer, byteOffset, length / 4)
+/** The dictionary of the same column with its `rows` in another order. */
+export function reorderDictionary({ entries, positions }: UuidDictionary, rows: Uint32Array): UuidDictionary {
+  const renamed = new Int32Array(entries.length / 16).fill(-1)
+  const reordered = { entries: new Uint8Array(entries.length), positions: new Int32Array(rows.length) }
+  let known = 0
+  for (let index = 0; index < rows.length; index++) {
+    const position = positions[rows[index]]
+    if (renamed[position] < 0) {
+      reordered.entries.set(entries.subarray(16 * position, 16 * position + 16), 16 * known)
+      renamed[position] = known++
+    }
+    reordered.positions[index] = renamed[position]
+  }
+  return reordered
 }
 
 /** The slot of the uuid in `row`, or the empty one where it belongs. */

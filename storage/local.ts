@@ -10,7 +10,7 @@ import {
   assertLink,
   assertObjectKey,
   assertObjectPrefix,
-  assertSha256,
+  type HashedBytes,
   type ObjectInfo,
   type ObjectStore,
   probeRoundTrip,
@@ -69,12 +69,11 @@ class LocalObjectStore implements LocalStore {
 
   async put(
     key: string,
-    bytes: Uint8Array,
-    { sha256, signal }: { sha256: string; signal?: AbortSignal },
+    { bytes, sha256 }: HashedBytes,
+    { signal }: { signal?: AbortSignal } = {},
   ): Promise<{ created: boolean }> {
     const target = this.#path(key)
     signal?.throwIfAborted()
-    assertSha256(key, bytes, sha256)
     try {
       await this.#makeFolders(key, target)
       const created = !(await exists(target)) && (await this.#create(key, target, bytes, signal))

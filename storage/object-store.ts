@@ -19,9 +19,9 @@ export interface ObjectInfo {
 export interface ObjectStore extends StorePlace {
   /**
    * Creates an object. If the key exists with the same size and sha256, nothing is done: {created: false}; with other bytes:
-   * STORE_CONFLICT. When it returns, the object is durable. RangeError if `sha256` is not that of `bytes`; STORE_FULL.
+   * STORE_CONFLICT. When it returns, the object is durable. STORE_FULL.
    */
-  put(key: string, bytes: Uint8Array, options: { sha256: string; signal?: AbortSignal }): Promise<{ created: boolean }>
+  put(key: string, object: HashedBytes, options?: { signal?: AbortSignal }): Promise<{ created: boolean }>
   /**
    * The object's bytes, or those in [start, end), cut off at its end (a range past the end is empty). STORE_NOT_FOUND if there
    * is no such object.
@@ -45,6 +45,23 @@ export interface ObjectStore extends StorePlace {
   removeTemporary?(before: Date): Promise<number>
   /** Proves that the store works: an object put, read back, compared and deleted under `health/`. */
   probe(): Promise<void>
+}
+
+declare const hashed: unique symbol
+
+/**
+ * Bytes and their sha256, 64 lower-case hex digits, as `hashBytes` makes them: nobody can give a store the hash of another
+ * buffer, and nobody has to hash twice.
+ */
+export interface HashedBytes {
+  readonly bytes: Uint8Array
+  readonly sha256: string
+  readonly [hashed]: true
+}
+
+/** Hashes bytes that do not change any more. */
+export function hashBytes(bytes: Uint8Array): HashedBytes {
+  return { bytes, sha256: sha256Hex(bytes) } as HashedBytes
 }
 
 /** The longest that S3 signs for: a week. */
@@ -108,17 +125,11 @@ export function sha256OfLines(lines: readonly string[]): string {
   return hash('sha256', lines.join('\n'), 'hex')
 }
 
-/** Refuses, with a RangeError, a put whose hash is not that of its bytes: the caller has mixed up two buffers. */
-export function assertSha256(key: string, bytes: Uint8Array, sha256: string): void {
-  const actual = sha256Hex(bytes)
-  if (actual !== sha256) throw new RangeError(`sha256 given for ${key} is ${sha256}; its bytes have ${actual}`)
-}
-
 /** The round trip behind every driver's `probe`. Throws STORE_UNAVAILABLE if the bytes do not come back as they went. */
 export async function probeRoundTrip(store: Omit<ObjectStore, 'probe'>): Promise<void> {
   const key = `health/${randomUUID()}`
   const bytes = randomBytes(64)
-  await store.put(key, bytes, { sha256: sha256Hex(bytes) })
+  await store.put(key, hashBytes(bytes))
   let back: Uint8Array
   try {
     back = await store.get(key)

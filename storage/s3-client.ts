@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type GetObjectCommandOutput, S3Client } from '@aws-sdk/client-s3'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
-import { type ObjectStore, sha256Hex } from './object-store.ts'
+import { hashBytes, type ObjectStore } from './object-store.ts'
 import { TransientError } from './retry.ts'
 import { answerOf } from './s3-errors.ts'
 
@@ -98,9 +98,9 @@ export async function readBody(
 export async function proveCreateOnly(store: Omit<ObjectStore, 'probe'>): Promise<void> {
   const key = `health/${randomUUID()}`
   const [first, second] = [Uint8Array.of(1), Uint8Array.of(2)]
-  await store.put(key, first, { sha256: sha256Hex(first) })
+  await store.put(key, hashBytes(first))
   try {
-    await store.put(key, second, { sha256: sha256Hex(second) })
+    await store.put(key, hashBytes(second))
   } catch (error) {
     if (isCoherenceError(error, 'STORE_CONFLICT')) return
     throw error

@@ -13,7 +13,7 @@ import {
   assertObjectKey,
   assertObjectPrefix,
   assertRange,
-  assertSha256,
+  type HashedBytes,
   type ObjectInfo,
   type ObjectStore,
   probeRoundTrip,
@@ -81,12 +81,11 @@ class S3ObjectStore implements S3Store {
 
   async put(
     key: string,
-    bytes: Uint8Array,
-    { sha256, signal }: { sha256: string; signal?: AbortSignal },
+    { bytes, sha256 }: HashedBytes,
+    { signal }: { signal?: AbortSignal } = {},
   ): Promise<{ created: boolean }> {
     assertObjectKey(key)
     signal?.throwIfAborted()
-    assertSha256(key, bytes, sha256)
     return await this.#guard(`writing ${key}`, async (doing) => {
       const inParts = bytes.length > this.#partBytes
       // Whether the key is taken shows only after the last part: ask before sending so much.

@@ -5,7 +5,7 @@ import {
   assertObjectKey,
   assertObjectPrefix,
   assertRange,
-  assertSha256,
+  type HashedBytes,
   type ObjectInfo,
   type ObjectStore,
   probeRoundTrip,
@@ -93,12 +93,11 @@ class SupabaseObjectStore implements SupabaseStore {
 
   async put(
     key: string,
-    bytes: Uint8Array,
-    { sha256, signal }: { sha256: string; signal?: AbortSignal },
+    { bytes, sha256 }: HashedBytes,
+    { signal }: { signal?: AbortSignal } = {},
   ): Promise<{ created: boolean }> {
     assertObjectKey(key)
     signal?.throwIfAborted()
-    assertSha256(key, bytes, sha256)
     return await this.#guard(
       `writing ${key}`,
       async (doing) => {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { openLocalStore } from '../../storage/local.ts'
-import { type ObjectStore, sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, type ObjectStore, sha256Hex } from '../../storage/object-store.ts'
 import { openS3Store, type S3StoreOptions } from '../../storage/s3.ts'
 import { openSupabaseStore, type SupabaseStoreOptions } from '../../storage/supabase.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
@@ -72,13 +72,13 @@ async function measure({ name, bareName, store, bare }: Subject, rounds: number,
     showProgress(`${name}: round ${round + 1} of ${rounds}`)
     const key = `bench/${randomUUID()}`
     const bareKey = `${key}-bare`
-    const sha256 = sha256Hex(bytes)
+    const object = hashBytes(bytes)
     const taken = {
       barePut: await timed(() => bare.put(bareKey, bytes)),
-      put: await timed(() => store.put(key, bytes, { sha256 })),
+      put: await timed(() => store.put(key, object)),
       bareGet: await timed(async () => assertWhole(await bare.get(bareKey))),
       get: await timed(async () => {
-        if (sha256Hex(await store.get(key)) !== sha256) throw new Error(`${name}: other bytes came back`)
+        if (sha256Hex(await store.get(key)) !== object.sha256) throw new Error(`${name}: other bytes came back`)
       }),
     }
     await store.delete(key)

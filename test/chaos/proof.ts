@@ -46,13 +46,13 @@ export async function proveChunks(context: JobContext, ledger: Ledger, problems:
     if (kinds !== 'chunk,slices') problems.push(`chunk ${id} has the objects ${kinds || 'none'}`)
     let read = false
     for (const replica of replicas ?? []) {
-      const bytes = await readReplica(context, replica).catch((error: Error) => void problems.push(error.message))
-      if (!bytes || replica.kind !== 'chunk') continue
+      const object = await readReplica(context, replica).catch((error: Error) => void problems.push(error.message))
+      if (!object || replica.kind !== 'chunk') continue
       if (replica.sha256 !== sha256) problems.push(`chunk ${id} has an object that is another's`)
       // A chunk may be in two stores; these are the same bytes.
       if (read) continue
       read = true
-      const { samples } = decodeChunk(bytes)
+      const { samples } = decodeChunk(object.bytes)
       if (samples.rows !== claimed) problems.push(`chunk ${id} says ${claimed} samples and holds ${samples.rows}`)
       checkSamples(samples, id, ledger, found, problems)
       chunks.push({ id, samples, verifiedAt })

@@ -14,7 +14,7 @@ import { runRollupSlice } from '../../jobs/rollup-slice.ts'
 import { sweepOrphans } from '../../jobs/sweep.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes } from '../../storage/object-store.ts'
 import { makeSamples, openPipeline, type TestDevice, type TestPipeline } from '../harness/pipeline.ts'
 import { expectEverySampleOnce, keepLedger } from './invariant.ts'
 
@@ -593,7 +593,7 @@ describe('sweeping', () => {
   const bytes = new Uint8Array([1, 2, 3])
 
   async function putObject(key: string, age?: Date): Promise<void> {
-    await pipeline.store.put(key, bytes, { sha256: sha256Hex(bytes) })
+    await pipeline.store.put(key, hashBytes(bytes))
     if (age) await utimes(join(pipeline.store.root, key), age, age)
   }
   async function exists(key: string): Promise<boolean> {

@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeChunk, encodeChunk } from '../../pipeline/chunk-format.ts'
 import { isCoherenceError } from '../../pipeline/errors.ts'
+import { orderSamples, sortSamples } from '../../pipeline/merge-samples.ts'
 import { uuidAt } from '../../pipeline/samples.ts'
 import { columnsOf, fixedRows, sampleRows } from './samples-arbitrary.ts'
 
@@ -69,6 +70,18 @@ describe('a chunk', () => {
     )
   })
 
+  test('has the bytes of the sorted samples when it is written in their order, into memory that was used before', () => {
+    const allocate = (bytes: number) => new Uint8Array(bytes + 8).fill(0xa5).subarray(8)
+    fc.assert(
+      fc.property(sampleRows, fc.nat(3), (rows, lead) => {
+        const samples = columnsOf(rows, lead)
+        const file = encodeChunk(samples, META, { order: orderSamples(samples), allocate })
+        expect(Buffer.from(file).equals(encodeChunk(sortSamples(samples), META))).toBe(true)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   test('is refused with a RangeError when its columns do not fit together', () => {
     const samples = columnsOf(fixedRows(4, 1))
     const wrong = [
@@ -81,6 +94,7 @@ describe('a chunk', () => {
     ]
     for (const change of wrong) expect(() => encodeChunk({ ...samples, ...change }, META)).toThrow(RangeError)
     expect(() => encodeChunk(samples, { ...META, chunkId: META.chunkId.toUpperCase() })).toThrow(RangeError)
+    expect(() => encodeChunk(samples, META, { order: Uint32Array.of(0, 1, 2) })).toThrow(RangeError)
     // Only a view of address space: nothing touches these pages.
     const data = new Uint8Array(2 ** 31)
     expect(() => encodeChunk({ ...samples, data }, META)).toThrow(/2 GiB/)

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cutSamples, mergeSamples, sortSamples } from '../../pipeline/merge-samples.ts'
-import { sampleData, type SampleColumns, uuidAt } from '../../pipeline/samples.ts'
+import { sampleData, type SampleColumns, sampleExtents, uuidAt } from '../../pipeline/samples.ts'
 import { indexUuids } from '../../pipeline/uuid-dictionary.ts'
 import { columnsOf, sampleRows } from './samples-arbitrary.ts'
 
@@ -37,6 +37,24 @@ describe('samples', () => {
       fc.property(samplesArbitrary, (samples) => {
         const sorted = sortSamples(samples)
         expect(sortSamples(sorted)).toBe(sorted)
+      }),
+    )
+  })
+
+  it('have the same extents in any order', () => {
+    const timely = sampleRows
+      .filter((rows) => rows.length > 0)
+      .map((rows) => rows.map((row) => ({ ...row, timestamp: BigInt.asIntN(52, row.timestamp) })))
+    fc.assert(
+      fc.property(timely, (rows) => {
+        const samples = columnsOf(rows)
+        const { from, to, deviceIds } = sampleExtents(samples)
+        expect(sampleExtents(sortSamples(samples))).toEqual({ from, to, deviceIds })
+        const ids = rows.map((_, row) => uuidAt(samples.deviceId, row))
+        expect(deviceIds).toEqual([...new Set(ids)].toSorted())
+        const times = rows.map(({ timestamp }) => timestamp).toSorted((a, b) => (a < b ? -1 : 1))
+        const milliseconds = (time: bigint) => Number((time - (((time % 1000n) + 1000n) % 1000n)) / 1000n)
+        expect([Date.parse(from), Date.parse(to)]).toEqual([milliseconds(times[0]), milliseconds(times.at(-1)!)])
       }),
     )
   })

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type ObjectStore, sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, type ObjectStore, sha256Hex } from '../../storage/object-store.ts'
 import { listAll, putBytes } from './contract.ts'
 import type { Fault, FaultTarget } from './socket-faults.ts'
 
@@ -196,7 +196,7 @@ export function describeStoreFaults(
         expect(performance.now() - started).toBeLessThan(500)
         faults.clear()
       }
-      const put = (signal: AbortSignal) => store.put('new', bytes, { sha256: sha256Hex(bytes), signal })
+      const put = (signal: AbortSignal) => store.put('new', hashBytes(bytes), { signal })
       await aborting({ kind: 'stall', ms: 61_000 }, (signal) => store.get('there', { signal }))
       await aborting({ kind: 'stall-response', ms: 61_000 }, (signal) => store.get('there', { signal }))
       await aborting({ kind: 'refuse', status: 503, retryAfter: '5' }, (signal) => store.get('there', { signal }))

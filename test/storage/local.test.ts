@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type LocalStore, openLocalStore } from '../../storage/local.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { describeObjectStore, HOSTILE_KEYS, listAll, putBytes } from './contract.ts'
 
 function openContract(hardLinks: boolean) {
@@ -90,7 +90,7 @@ describe('a local folder', () => {
   test('aborted while it writes leaves nothing behind', async () => {
     const bytes = randomBytes(32 << 20)
     const controller = new AbortController()
-    const put = store.put('a', bytes, { sha256: sha256Hex(bytes), signal: controller.signal })
+    const put = store.put('a', hashBytes(bytes), { signal: controller.signal })
     // The temporary file shows that the writing has begun.
     while (temporariesOrNone(store).length === 0) await delay(1)
     controller.abort(new Error('preempted'))

@@ -1,16 +1,16 @@
 // Run by s3.test.ts in a process of its own: what it takes, at most, to put and get 200 MB.
 import { randomFillSync } from 'node:crypto'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { openS3Store } from '../../storage/s3.ts'
 
 const store = openS3Store(JSON.parse(process.argv[2]))
 const bytes = randomFillSync(Buffer.allocUnsafe(200_000_000))
-const sha256 = sha256Hex(bytes)
+const object = hashBytes(bytes)
 const peak = (): number => process.resourceUsage().maxRSS * 1024
 
 await store.head('warm')
 const idle = peak()
-await store.put('large', bytes, { sha256 })
+await store.put('large', object)
 const put = peak()
-if (sha256Hex(await store.get('large')) !== sha256) throw new Error('other bytes came back')
+if (sha256Hex(await store.get('large')) !== object.sha256) throw new Error('other bytes came back')
 process.stdout.write(JSON.stringify({ idle, put, get: peak() }))

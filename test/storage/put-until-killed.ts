@@ -1,13 +1,13 @@
 // Run by local.test.ts in a process of its own: puts objects one after the other until somebody kills it.
 import { randomBytes } from 'node:crypto'
 import { openLocalStore } from '../../storage/local.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes } from '../../storage/object-store.ts'
 
 const [directory, bucket, hardLinks] = process.argv.slice(2)
 const store = await openLocalStore(directory, bucket, { create: false, hardLinks: hardLinks === 'true' })
 process.stdout.write('ready\n')
 for (;;) {
   const bytes = randomBytes(2_000_000)
-  const sha256 = sha256Hex(bytes)
-  await store.put(`v1/killed/${sha256}`, bytes, { sha256 })
+  const object = hashBytes(bytes)
+  await store.put(`v1/killed/${object.sha256}`, object)
 }

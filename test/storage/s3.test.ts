@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openS3Store, type S3Store, type S3StoreOptions } from '../../storage/s3.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { describeObjectStore, listAll, putBytes } from './contract.ts'
 import { type Breakage, describeStoreFaults, FAULT_TIMES, type StoreFaults } from './faults.ts'
 import { startStrictS3, type StrictS3 } from './strict-s3.ts'
@@ -167,7 +167,7 @@ describe('an S3 store', () => {
     server.state.quotaBytes = Infinity
     const controller = new AbortController()
     server.faults.add({ kind: 'stall', ms: 61_000 }, { on: 'write' })
-    const put = store.put('aborted', bytes, { sha256: sha256Hex(bytes), signal: controller.signal })
+    const put = store.put('aborted', hashBytes(bytes), { signal: controller.signal })
     const outcome = put.catch((error: unknown) => error)
     while (!server.requests.some((line) => line.includes('aborted?partNumber'))) await new Promise(setImmediate)
     controller.abort(new Error('preempted'))

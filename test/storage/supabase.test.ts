@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { openSupabaseStore, type SupabaseStore, type SupabaseStoreOptions } from '../../storage/supabase.ts'
 import { describeObjectStore, listAll, putBytes } from './contract.ts'
 import { type Breakage, describeStoreFaults, FAULT_TIMES, type StoreFaults } from './faults.ts'
@@ -210,7 +210,7 @@ describe('a Supabase store', () => {
     const controller = new AbortController()
     server.faults.add({ kind: 'stall', ms: 0 }, { on: 'write' })
     server.faults.add({ kind: 'stall', ms: 61_000 }, { on: 'write' })
-    const put = store.put('aborted', bytes, { sha256: sha256Hex(bytes), signal: controller.signal })
+    const put = store.put('aborted', hashBytes(bytes), { signal: controller.signal })
     const outcome = put.catch((error: unknown) => error)
     while (sent('PATCH').length < 2) await new Promise(setImmediate)
     controller.abort(new Error('preempted'))
