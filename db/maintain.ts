@@ -11,19 +11,24 @@ export interface TableState {
   readonly changedSinceAnalyze: number
   readonly bytes: number
   readonly analyzedAt: Date | null
+  /** How often the server has done either when told to: a run that was skipped counts as none. */
+  readonly vacuums: number
+  readonly analyzes: number
 }
 
-/** Tables of public, the partitions of samples, and pg-boss's. */
-export async function listTableStates(db: Queryable): Promise<TableState[]> {
+/** Tables of public, the partitions of samples, and pg-boss's; or the one of this name. */
+export async function listTableStates(db: Queryable, name: string | null = null): Promise<TableState[]> {
   const { rows } = await db.query<TableState>(
     `select format('%I.%I', n.nspname, c.relname) as name, c.relkind = 'p' as "isPartitioned",
        coalesce(s.n_live_tup, 0)::float8 as "liveRows", coalesce(s.n_dead_tup, 0)::float8 as "deadRows",
        coalesce(s.n_mod_since_analyze, 0)::float8 as "changedSinceAnalyze", pg_total_relation_size(c.oid)::float8 as bytes,
-       greatest(s.last_analyze, s.last_autoanalyze) as "analyzedAt"
+       greatest(s.last_analyze, s.last_autoanalyze) as "analyzedAt",
+       coalesce(s.vacuum_count, 0)::float8 as vacuums, coalesce(s.analyze_count, 0)::float8 as analyzes
      from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_stat_all_tables s on s.relid = c.oid
      where n.nspname in ('public', 'entropy_partitions', 'pgboss') and c.relkind in ('r', 'p')
-       and pg_has_role(c.relowner, 'USAGE')
+       and pg_has_role(c.relowner, 'USAGE') and ($1::text is null or c.oid = to_regclass($1))
      order by 1`,
+    [name],
   )
   return rows
 }

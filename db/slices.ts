@@ -95,17 +95,21 @@ export async function evictSlices(
 /** Tables with a row a minute, whose hours stay when the minutes go. */
 export const MINUTE_TABLES = ['device_timeslice_stats', 'network_stats'] as const
 
-/** Drops the minutes of a table that are older than retention; a rollup can bring them back from the sidecars. */
+/** Drops the minutes of a table that are older than retention, how many and their bytes; a rollup can bring them back from the sidecars. */
 export async function dropMinutes(
   tx: Queryable,
   table: (typeof MINUTE_TABLES)[number],
   retentionDays: number,
-): Promise<number> {
-  const { rowCount } = await tx.query(
-    `delete from public.${table}
-     where method_version is not null and bucket_end - bucket_start < interval '1 hour'
-       and bucket_end < now() - $1 * interval '1 day'`,
+): Promise<{ rows: number; bytes: number }> {
+  const { rows } = await tx.query<{ rows: number; bytes: number }>(
+    `with gone as (
+       delete from public.${table} m
+       where method_version is not null and bucket_end - bucket_start < interval '1 hour'
+         and bucket_end < now() - $1 * interval '1 day'
+       returning pg_column_size(m.*) as size
+     )
+     select count(*)::int as rows, coalesce(sum(size), 0)::float8 as bytes from gone`,
     [retentionDays],
   )
-  return rowCount ?? 0
+  return rows[0]
 }

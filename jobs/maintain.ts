@@ -9,10 +9,13 @@ const DEAD_PART = 0.1
 const CHANGED_PART = 0.1
 const LEAST_CHANGED = 10_000
 const DAY_MS = 86_400_000
+/** SQLSTATE of a statement that was cancelled: by statement_timeout, as hosted Supabase has one of two minutes, or by a person. */
+const QUERY_CANCELED = '57014'
 
 /**
  * What autovacuum leaves: the statistics of partitioned tables, which it never makes, and dead rows below its thresholds where they
- * are many. Each step is logged, and so is how many ended jobs pg-boss has deleted, which it does at each tick. Nothing is locked against reads or writes; what is locked by others is skipped.
+ * are many. Each step is logged with what it has changed, and so is how many ended jobs pg-boss has deleted, which it does at each tick.
+ * Nothing is locked against reads or writes; what is locked by others is skipped, what takes too long is left to autovacuum.
  */
 export async function runMaintain(context: JobContext, job: Pick<ActiveJob<'maintain'>, 'signal'>) {
   const { pool } = context
@@ -34,7 +37,7 @@ export async function runMaintain(context: JobContext, job: Pick<ActiveJob<'main
       table: 'pgboss.job',
       details: { total },
       rows: deleted,
-      bytes: null,
+      bytes: 0,
       durationMs: null,
     })
   }
@@ -50,16 +53,39 @@ function needsAnalyze({ isPartitioned, changedSinceAnalyze, liveRows, analyzedAt
   return changedSinceAnalyze >= LEAST_CHANGED && changedSinceAnalyze >= CHANGED_PART * liveRows
 }
 
-async function logged(context: JobContext, operation: string, before: TableState, work: () => Promise<void>) {
+/** Does the work on one table, and logs the difference: dead rows that are gone, bytes of the files that were given back. */
+async function logged(
+  { pool, log }: JobContext,
+  operation: 'vacuum' | 'analyze',
+  before: TableState,
+  work: () => Promise<void>,
+) {
   const started = performance.now()
-  await work()
-  const after = (await listTableStates(context.pool)).find(({ name }) => name === before.name)
-  await logMaintenance(context.pool, {
+  const outcome = await work().then(
+    () => null,
+    (error: Error & { code?: string }) => {
+      if (error.code !== QUERY_CANCELED) throw error
+      log.warn({ table: before.name, error: error.message }, `${operation} was cancelled; autovacuum will do it`)
+      return 'cancelled'
+    },
+  )
+  const durationMs = performance.now() - started
+  const [after] = await listTableStates(pool, before.name)
+  const runs = operation === 'vacuum' ? 'vacuums' : 'analyzes'
+  // Dropped meanwhile, or locked by somebody.
+  const skipped = after === undefined || after[runs] === before[runs]
+  const isVacuum = operation === 'vacuum' && after !== undefined
+  await logMaintenance(pool, {
     operation,
     table: before.name,
-    details: { live_rows: before.liveRows, dead_rows: before.deadRows, changed_rows: before.changedSinceAnalyze },
-    rows: operation === 'vacuum' ? before.deadRows : null,
-    bytes: after === undefined ? null : Math.max(0, before.bytes - after.bytes),
-    durationMs: performance.now() - started,
+    details: {
+      live_rows: before.liveRows,
+      dead_rows: before.deadRows,
+      changed_rows: before.changedSinceAnalyze,
+      outcome: outcome ?? (skipped ? 'skipped' : 'done'),
+    },
+    rows: isVacuum && !skipped ? Math.max(0, before.deadRows - after.deadRows) : 0,
+    bytes: isVacuum ? Math.max(0, before.bytes - after.bytes) : 0,
+    durationMs,
   })
 }

@@ -132,14 +132,14 @@ async function evictPruned(context: JobContext, signal: AbortSignal): Promise<nu
   for (const table of MINUTE_TABLES) {
     const started = performance.now()
     await inTransaction(context.pool, async (tx) => {
-      const rows = await dropMinutes(tx, table, retentionDays)
+      const { rows, bytes } = await dropMinutes(tx, table, retentionDays)
       if (rows === 0) return
       await logMaintenance(tx, {
         operation: 'drop_minute_stats',
         table,
         details: { retention_days: retentionDays },
         rows,
-        bytes: null,
+        bytes,
         durationMs: performance.now() - started,
       })
     })

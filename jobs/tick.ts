@@ -47,8 +47,8 @@ async function createPartitions({ pool }: JobContext): Promise<number> {
       operation: 'create_partitions',
       table: 'entropy_samples',
       details: { partitions: created },
-      rows: null,
-      bytes: null,
+      rows: 0,
+      bytes: 0,
       durationMs: performance.now() - started,
     })
   }
