@@ -5,7 +5,7 @@ create table if not exists app_private.turns (
   asked text not null,
   user_id uuid not null references public.profiles (id) on delete cascade,
   begun_rank bigint not null,
-  primary key (asked, user_id)
+  primary key (user_id, asked)
 );
 comment on table app_private.turns is 'The highest rank of each user that a worker has begun, by the table that asks.';
 create index if not exists idx_turns_begun on app_private.turns (asked, begun_rank);
@@ -66,7 +66,7 @@ language plpgsql security definer set search_path = ''
 as $$
 begin
   insert into app_private.turns as t (asked, user_id, begun_rank) values (tg_table_name, new.user_id, new.queue_rank)
-  on conflict (asked, user_id) do update set begun_rank = excluded.begun_rank where t.begun_rank < excluded.begun_rank;
+  on conflict (user_id, asked) do update set begun_rank = excluded.begun_rank where t.begun_rank < excluded.begun_rank;
   return null;
 end;
 $$;
