@@ -31,7 +31,7 @@ LONG_QUEUE = "compute-event"
 LONG_WORK_SECONDS = 3600
 LONG_TIMEOUT_SECONDS = 5 * 3600
 # MiB: what is billed at least, and where the container is ended; the worker takes no new job near that.
-WORK_MEMORY = (512, 1024)
+DRAIN_MEMORY = (512, 1024)
 # "Try again later" of sysexits.h: the queues belong to another build, whose workers do the work.
 OTHER_BUILD = 75
 
@@ -110,7 +110,7 @@ def tick() -> None:
     max_containers=MAX_WORKERS,
     single_use_containers=True,
     cpu=1.0,
-    memory=WORK_MEMORY,
+    memory=DRAIN_MEMORY,
 )
 def drain() -> None:
     """Does jobs until none is ready."""
@@ -123,7 +123,7 @@ def drain() -> None:
     max_containers=1,
     single_use_containers=True,
     cpu=1.0,
-    memory=WORK_MEMORY,
+    memory=DRAIN_MEMORY,
 )
 def drain_long() -> None:
     """Does the jobs that take too long for `drain`."""

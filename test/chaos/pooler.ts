@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { isBouncerInstalled, startBouncer } from '../harness/pgbouncer.ts'
+import { PGBOUNCER, startBouncer } from '../harness/pgbouncer.ts'
 
 /** What stands between workers and Postgres, and can be cut. */
 export interface Pooler {
@@ -14,7 +14,7 @@ export interface Pooler {
 
 /** PgBouncer in transaction mode, where it is installed; elsewhere a relay of connections. */
 export async function startPooler(databaseUrl: string): Promise<Pooler> {
-  if (!isBouncerInstalled()) return await startRelay(databaseUrl)
+  if (PGBOUNCER === undefined) return await startRelay(databaseUrl)
   // Its own 15 s before it tries a server again that was down would hide how fast the pipeline is back.
   const bouncer = await startBouncer(databaseUrl, { connections: 20, loginRetrySeconds: 1 })
   return { name: 'PgBouncer, killed', url: bouncer.url, cut: bouncer.kill, mend: bouncer.start, close: bouncer.close }

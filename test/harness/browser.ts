@@ -1,14 +1,13 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+import { findTool } from './tools.ts'
 
 /** Where this machine has Chromium; undefined if it has none. */
-export const CHROMIUM = PLACES.find((path) => existsSync(path))
+export const CHROMIUM = findTool('chromium')
 export const NO_CHROMIUM = 'There is no Chromium here: apt-get install chromium.'
 
 /** A page as a reader opens it, and what it did that it should not. */

@@ -7,6 +7,7 @@ import { migrate } from '../../db/migrate.ts'
 import { type EmbeddedServer, startEmbedded } from '../../infra/embedded.ts'
 import { applyShim } from '../../infra/supabase-shim.ts'
 import { installQueues } from '../../jobs/install.ts'
+import { tellOfMissing } from './tools.ts'
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -39,7 +40,11 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     url: server.urlFor('postgres'),
     adminUrl: server.urlFor('postgres', 'supabase_admin'),
   })
-  return () => server.stop()
+  return async () => {
+    await server.stop()
+    const told = tellOfMissing()
+    if (told !== undefined) process.stderr.write(`\n${told}\n`)
+  }
 }
 
 async function makeTemplates(server: EmbeddedServer): Promise<void> {

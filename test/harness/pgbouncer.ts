@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
+import { findTool } from './tools.ts'
 
 /** PgBouncer in front of one server, in transaction mode unless asked for the other, as the poolers of Supabase are. */
 export interface Bouncer {
@@ -20,19 +21,8 @@ export interface Bouncer {
   readonly close: () => Promise<void>
 }
 
-/** Also where Debian has it, which is not in the path of an ordinary user. */
-const PROGRAM = ['pgbouncer', '/usr/sbin/pgbouncer'].find((program) => {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})
-
-export function isBouncerInstalled(): boolean {
-  return PROGRAM !== undefined
-}
+export const PGBOUNCER = findTool('pgbouncer')
+export const NO_PGBOUNCER = 'There is no PgBouncer here: apt-get install pgbouncer.'
 
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -85,7 +75,7 @@ ignore_startup_parameters = extra_float_digits
   const consoleUrl = Object.assign(new URL(url), { pathname: '/pgbouncer' }).href
   let child: ChildProcess | undefined
   const start = async () => {
-    child = spawn(PROGRAM ?? 'pgbouncer', ['-q', ...user, files.ini], { stdio: 'ignore' })
+    child = spawn(PGBOUNCER ?? 'pgbouncer', ['-q', ...user, files.ini], { stdio: 'ignore' })
     await waitForConsole(consoleUrl)
   }
   const kill = async () => {

@@ -1,18 +1,15 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, it } from 'vitest'
+import { findTool } from '../harness/tools.ts'
 
 const run = promisify(execFile)
 const CLI = new URL('../../infra/coherence.js', import.meta.url).pathname
 
 const scriptFor = async (shell: string) => (await run(process.execPath, [CLI, 'completion', shell])).stdout
-const isMissing = async (shell: string) =>
-  await run(shell, ['-c', 'true']).then(
-    () => false,
-    () => true,
-  )
+const isMissing = (shell: 'bash' | 'fish' | 'zsh') => findTool(shell) === undefined
 
-it.skipIf(await isMissing('bash')).each([
+it.skipIf(isMissing('bash')).each([
   ['coherence ba', ['backfill']],
   ['coherence backfill ', ['chunks', 'coherence', 'redrive', 'slices', 'stop', 'tests']],
   ['coherence backfill tests --d', ['--device', '--dry-run']],
@@ -28,7 +25,7 @@ it.skipIf(await isMissing('bash')).each([
   expect(found.filter((word) => !word.startsWith(prefix))).toEqual([])
 })
 
-it.skipIf(await isMissing('fish'))('fish completes subcommands and options', async () => {
+it.skipIf(isMissing('fish'))('fish completes subcommands and options', async () => {
   const script = await scriptFor('fish')
   const complete = async (line: string) =>
     (await run('fish', ['--no-config', '-c', `${script}\ncomplete -C '${line}'`])).stdout
@@ -37,7 +34,7 @@ it.skipIf(await isMissing('fish'))('fish completes subcommands and options', asy
   expect(await complete('coherence backfill tests --dr')).toMatch(/^--dry-run\t/m)
 })
 
-it.skipIf(await isMissing('zsh'))('zsh takes the script', async () => {
+it.skipIf(isMissing('zsh'))('zsh takes the script', async () => {
   // Its completion runs in its line editor only; that the script is sound, and what it offers, shows without.
   const stub = `_describe() { print -l -- "\${candidates[@]}"; }; words=(coherence backfill ''); CURRENT=3;`
   const { stdout } = await run('zsh', ['-fc', `${stub} f() {\n${await scriptFor('zsh')}\n}; f`])

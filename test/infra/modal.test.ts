@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { QUEUE_NAMES, QUEUES } from '../../jobs/queues.ts'
+import { findTool } from '../harness/tools.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const APP = join(ROOT, 'infra/modal_app.py')
@@ -17,7 +18,7 @@ interface Loaded {
 }
 const can = (script: string) => spawnSync('python3', ['-c', script], { env: ENVIRONMENT }).status === 0
 
-describe.skipIf(!can(''))('the process that Modal’s Python runs', () => {
+describe.skipIf(findTool('python3') === undefined)('the process that Modal’s Python runs', () => {
   /** A child of Python's; resolves once the child's stderr says that it is up. */
   async function start(script: string, python = ['child_process.py', process.execPath, '-e', script]) {
     const parent = spawn('python3', python, { cwd: join(ROOT, 'infra'), env: ENVIRONMENT, detached: true })
@@ -108,7 +109,7 @@ describe('infra/modal_app.py', () => {
     expect(given.filter((name) => !known.test(name))).toEqual([])
   })
 
-  describe.skipIf(!can(''))('without the SDK', () => {
+  describe.skipIf(findTool('python3') === undefined)('without the SDK', () => {
     let folder: string
     beforeEach(() => {
       folder = mkdtempSync(join(tmpdir(), 'coherence-modal-'))
