@@ -23,6 +23,17 @@ const pairs = () =>
       return parsed ?? z.NEVER
     })
 
+/** Bytes, or KiB, MiB, GiB by their first letter, as Docker and Kubernetes write them. */
+const size = (must: string, least: number) =>
+  z
+    .string()
+    .regex(/^\d+([kmg]i?)?$/i, `must be ${must}`)
+    .transform(
+      (text) => Number.parseInt(text, 10) * 1024 ** ' kmg'.indexOf(/[kmg]/i.exec(text)?.[0].toLowerCase() ?? ' '),
+    )
+    .refine((bytes) => bytes >= least, `must be ${must}`)
+    .optional()
+
 /** What the pipeline reads from the environment, by variable. The one place that knows their names and defaults. */
 const SETTINGS = z.object({
   DATABASE_URL: z
@@ -61,6 +72,7 @@ const SETTINGS = z.object({
   COHERENCE_REFERENCE_DAYS: number('days from 0 to 365', (n) => isWhole(n, 0, 365), 0),
   SWEEP_DELETE: oneOf('true', 'false').default('false'),
   WORK_CONCURRENCY: number('a whole number from 1 to 16', (n) => isWhole(n, 1, 16), 2),
+  WORK_MEMORY: size('bytes, or as 512M or 2G, 64M at least', 64 * 1024 ** 2),
   LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent').default('info'),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
   OTEL_EXPORTER_OTLP_HEADERS: pairs(),
@@ -89,6 +101,8 @@ export interface Config {
   readonly referenceDays: number
   readonly sweepDeletes: boolean
   readonly workConcurrency: number
+  /** What a worker may use of memory; its container's limit if it is not set. */
+  readonly workMemoryBytes: number | undefined
   readonly logLevel: Settings['LOG_LEVEL']
   /** Where telemetry is pushed to, or null. */
   readonly otlp: OtlpSettings | null
@@ -167,6 +181,7 @@ export function parseConfig(environment: Environment): Config {
     referenceDays: env.COHERENCE_REFERENCE_DAYS,
     sweepDeletes: env.SWEEP_DELETE === 'true',
     workConcurrency: env.WORK_CONCURRENCY,
+    workMemoryBytes: env.WORK_MEMORY,
     logLevel: env.LOG_LEVEL,
     otlp: otlpOf(env),
   })

@@ -8,6 +8,7 @@ import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../jobs/telemetry.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { Config } from './config.ts'
+import { analysisMemory, memoryLimit } from './memory.ts'
 import { openStoreAt, storeCache } from './stores.ts'
 import { libraryVersion } from './version.ts'
 
@@ -57,6 +58,7 @@ export async function openContext(
         sweepDeletes: config.sweepDeletes,
         pairsMaxDevices: config.pairsMaxDevices,
         referenceDays: config.referenceDays,
+        analysisMemoryBytes: analysisMemory(memoryLimit(config)),
       },
       buffers: openBufferPool(),
       log,

@@ -5,10 +5,11 @@ import { decodeChunk } from '../pipeline/chunk-format.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
 import { mergeSamples, selectSamples } from '../pipeline/merge-samples.ts'
 import type { SampleColumns } from '../pipeline/samples.ts'
+import { requireMemory, samplesMemory } from './analysis-memory.ts'
 import type { JobContext } from './context.ts'
 import { readReplica } from './read-object.ts'
 
-/** Payload that an analysis or export holds in memory at most. */
+/** Payload of an analysis or export at most; less where the worker has little memory. */
 export const ANALYSIS_MAX_BYTES = 512 * 1024 ** 2
 
 /** Bytes of chunks that it reads at most, other devices' among them: about what one job has the time for. */
@@ -26,7 +27,7 @@ export interface TimeRange {
 
 /**
  * Every sample of the devices in a range, once, by device: those of uploaded chunks from where chunk_replicas says, all others
- * from Postgres, cut in two by one snapshot. Throws ANALYSIS_INVALID if it is more than ANALYSIS_MAX_BYTES.
+ * from Postgres, cut in two by one snapshot. Throws ANALYSIS_INVALID if it is more than ANALYSIS_MAX_BYTES, or than this worker has memory for.
  */
 export async function collectSamples(
   context: JobContext,
@@ -36,13 +37,16 @@ export async function collectSamples(
 ): Promise<Map<string, SampleColumns>> {
   const parts = new Map<string, SampleColumns[]>()
   let bytes = 0
+  let rows = 0
   const add = (deviceId: string, samples: SampleColumns) => {
     bytes += samples.data.length
+    rows += samples.rows
     if (bytes > ANALYSIS_MAX_BYTES) {
       throw invalid(
         `${deviceIds.length === 1 ? `Device ${deviceId} has` : 'These devices have'} more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
       )
     }
+    requireMemory(context.settings, samplesMemory(rows, bytes), 'Ask for a shorter range.')
     parts.set(deviceId, [...(parts.get(deviceId) ?? []), samples])
   }
   const replicas = await inTransaction(context.pool, async (tx) => {

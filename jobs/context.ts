@@ -20,6 +20,8 @@ export interface PipelineSettings {
   readonly pairsMaxDevices: number
   /** Days before an hour whose scores give each device's own mean and variance; 0: no such rows. */
   readonly referenceDays: number
+  /** What an analysis or export may take of this worker's memory. */
+  readonly analysisMemoryBytes: number
 }
 
 /** Everything a job may touch. */

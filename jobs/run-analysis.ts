@@ -14,6 +14,7 @@ import { secondLevelRows } from '../pipeline/second-level.ts'
 import { cutSegments } from '../pipeline/sequences.ts'
 import { totalBytes, type TestParams, type TestResult } from '../pipeline/tests/definition.ts'
 import { BATTERY_VERSION, runTests, testNames, TESTS } from '../pipeline/tests/registry.ts'
+import { requireMemory, samplesMemory, testsMemory } from './analysis-memory.ts'
 import { analyzeCoherence, COHERENCE_PARAMETERS, COHERENCE_TEST_NAMES } from './analyze-coherence.ts'
 import { completeJob } from './boss.ts'
 import { collectSamples, requireReadable, timeRange, type TimeRange } from './collect-samples.ts'
@@ -166,6 +167,9 @@ async function analyzeDevice(
   const { segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
   const tests = names.map((name) => ({ name, params: byTest[name] ?? {} }))
   const bytes = segments.map((segment) => segment.bytes)
+  const longest = Math.min(bytes.reduce((most, { length }) => Math.max(most, length), 0), sequenceBytes ?? Infinity)
+  const memory = samplesMemory(counts.samples, counts.bytes) + testsMemory(names, longest)
+  requireMemory(context.settings, memory, 'Ask for a shorter range, or for `sequences`, which are tested one by one.')
   const about = { data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION }
   if (sequenceBytes !== null) {
     const found = await testSequences(pool, bytes, sequenceBytes, tests)

@@ -1,4 +1,3 @@
-import { totalmem } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { unlessAborted } from '../../jobs/unless-aborted.ts'
@@ -6,6 +5,7 @@ import { GRACE_MS, runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
 import { exitCodeOf } from '../exit-codes.ts'
 import { followDrain } from '../drain-progress.ts'
+import { memoryCeiling, memoryLimit } from '../memory.ts'
 import { formatList } from '../output.ts'
 import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
 
@@ -21,8 +21,6 @@ const ENDS = {
 const START_SPREAD_MS = { drain: 100, watch: 1000 } as const
 /** All is said and closed by then. */
 const LINGER_MS = 200
-/** Of the memory that the container may use. */
-const MEMORY_PART = 0.8
 
 interface WorkFlags extends OtherBuildFlags {
   drain?: boolean
@@ -65,7 +63,7 @@ export const workCommand: Register = (program, bind) => {
             queues,
             maxSeconds,
             concurrency: config.workConcurrency,
-            memoryBytes: memoryCeiling(),
+            memoryBytes: memoryCeiling(memoryLimit(config)),
             signal,
             graceMs,
             onJob: followDrain(context.pool, progress, queues ?? QUEUE_NAMES),
@@ -95,12 +93,6 @@ export const workCommand: Register = (program, bind) => {
       return exitCode
     }),
   )
-}
-
-/** Bytes; undefined where nothing limits this process but the machine. */
-function memoryCeiling(): number | undefined {
-  const limit = process.constrainedMemory()
-  return limit > 0 && limit < totalmem() ? MEMORY_PART * limit : undefined
 }
 
 function parseSeconds(name: string, text: string | undefined): number | undefined {

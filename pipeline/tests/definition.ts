@@ -39,6 +39,8 @@ export interface TestDefinition {
   readonly defaults: TestParams
   /** It may take minutes for the samples of an hour. */
   readonly slow?: true
+  /** Bytes of memory that it takes for a longest segment of so many bytes, where that is a multiple of them; measured. */
+  readonly memory?: (bytes: number) => number
   /** The batteries it belongs to, and the parameters it has there, over the defaults. */
   readonly suites: Readonly<Partial<Record<TestSuite, TestParams>>>
   run(segments: readonly Uint8Array[], params: TestParams): TestResult

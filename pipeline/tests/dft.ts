@@ -66,6 +66,7 @@ export const dft: TestDefinition = {
     '.168669.',
   minimumBits: MINIMUM_BITS,
   defaults: { variant: 'corrected' },
+  memory: (bytes) => 100 * Math.min(bytes, MAXIMUM_BITS / 8),
   suites: { 'sp800-22': {} },
   run(segments, params) {
     const variant = variantParam(params)

@@ -147,6 +147,7 @@ export const sp80090bPermutation: TestDefinition = {
   minimumBits: MINIMUM_BITS,
   defaults: { bits_per_symbol: 8, shuffles: 10_000, seed: 'coherence' },
   slow: true,
+  memory: (bytes) => 70 * Math.min(bytes, MOST_BYTES),
   suites: { 'sp800-90b-iid': {} },
   run(segments, params) {
     const shuffles = integerParam(params, 'shuffles', 100, 1_000_000)

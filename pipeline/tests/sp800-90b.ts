@@ -34,6 +34,7 @@ export const sp80090bNonIid: TestDefinition = {
   minimumBits: COMPRESSION_MINIMUM_BITS,
   defaults: { bits_per_symbol: 8 },
   slow: true,
+  memory: (bytes) => 75 * Math.min(bytes, MOST_BYTES),
   suites: { 'sp800-90b': {} },
   run(segments, params) {
     const bitsPerSymbol = integerParam(params, 'bits_per_symbol', 1, 8)

@@ -27,6 +27,18 @@ describe('parseConfig', () => {
     expect(Object.isFrozen(config)).toBe(true)
   })
 
+  test.each([
+    ['67108864', 64],
+    ['512M', 512],
+    ['512Mi', 512],
+    ['2g', 2048],
+    ['65536k', 64],
+    [undefined, undefined],
+  ])('takes %s for the memory of a worker', (text, mib) => {
+    const { workMemoryBytes } = parseConfig({ DATABASE_URL, WORK_MEMORY: text })
+    expect(workMemoryBytes).toBe(mib === undefined ? undefined : mib * 1024 ** 2)
+  })
+
   test.each(['', ' ', '\t\n'])('takes %j for unset: as a number it would be 0', (blank) => {
     expect(parseConfig({ DATABASE_URL, RETENTION_DAYS: blank }).retentionDays).toBe(30)
     expect(() => parseConfig({ DATABASE_URL: blank })).toThrow('DATABASE_URL is missing')
@@ -42,6 +54,9 @@ describe('parseConfig', () => {
     ['RETENTION_DAYS', 'NaN'],
     ['SWEEP_DELETE', 'yes'],
     ['WORK_CONCURRENCY', '0'],
+    ['WORK_MEMORY', 'plenty'],
+    ['WORK_MEMORY', '1.5G'],
+    ['WORK_MEMORY', '63M'],
     ['STORAGE_DRIVER', 'floppy'],
     ['STORAGE_BUCKET', '../up'],
     ['LOG_LEVEL', 'loud'],
