@@ -66,14 +66,15 @@ export async function measureWaiting(
   return rows[0]
 }
 
-/** Frozen by `claim` and by `adopt`: how many rows of which device and profile. */
 const NEW_CHUNK = `insert into public.storj_chunks
     (id, bucket, object_key, size_bytes, byte_count, sample_count, min_timestamp, max_timestamp, device_ids,
-     status, format_version, claimed)
+     status, format_version)
   select $1::uuid, $2, 'pending/' || $1::uuid, 0, sum(bytes), sum(rows), min(first), max(last),
-         array_agg(distinct device_id::text order by device_id::text), 'pending', 1,
-         jsonb_object_agg(device_id || '/' || profile_id, rows)
+         array_agg(distinct device_id::text order by device_id::text), 'pending', 1
   from members`
+/** Frozen with a new chunk by `claim` and by `adopt`: how many rows of which device and profile. Users read storj_chunks, but not this. */
+const NEW_CLAIM = `insert into app_private.chunk_claims (chunk_id, members)
+  select $1::uuid, (select jsonb_object_agg(device_id || '/' || profile_id, rows) from members) from chunk`
 const MEMBERS = `select device_id, profile_id, count(*) as rows, sum(length) as bytes, min("timestamp") as first, max("timestamp") as last`
 const MEMBER_COLUMNS = 'device_id, profile_id, "timestamp", octet_length(sample_data) as length'
 
@@ -97,6 +98,8 @@ export async function adoptChunk(
      ), chunk as (
        ${NEW_CHUNK} having sum(rows) <= $4 and sum(bytes) + ${ROW_BYTES} * sum(rows) <= 1.5 * $3
        returning id
+     ), claim as (
+       ${NEW_CLAIM}
      )
      select coalesce(sum(rows), 0)::int as rows, coalesce(sum(bytes), 0)::float8 as bytes,
             exists (select from chunk) as adopted from members`,
@@ -131,6 +134,8 @@ export async function claimChunk(
      ), chunk as (
        ${NEW_CHUNK} having count(*) > 0
        returning byte_count, sample_count
+     ), claim as (
+       ${NEW_CLAIM}
      ), claimed as (
        update public.entropy_samples s set storj_chunk_id = $1::uuid
        from locked l where s.id = l.id and s."timestamp" = l."timestamp"
@@ -156,10 +161,11 @@ function uuid(text: string): string {
  */
 export async function beginChunk(db: Queryable, chunkId: string): Promise<ChunkAttempt | null> {
   const { rows } = await db.query<ChunkAttempt>(
-    `update public.storj_chunks set status = 'uploading', attempt = attempt + 1
+    `update public.storj_chunks c set status = 'uploading', attempt = attempt + 1
      where id = $1 and status <> 'uploaded'
      returning id, attempt, created_at as "createdAt", to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
-       sample_count::int as rows, byte_count::float8 as bytes, claimed`,
+       sample_count::int as rows, byte_count::float8 as bytes,
+       (select members from app_private.chunk_claims where chunk_id = c.id) as claimed`,
     [chunkId],
   )
   return rows[0] ?? null

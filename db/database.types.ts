@@ -770,7 +770,6 @@ export type Database = {
           attempt: number
           bucket: string
           byte_count: number
-          claimed: Json | null
           created_at: string
           device_ids: string[]
           format_version: number | null
@@ -793,7 +792,6 @@ export type Database = {
           attempt?: number
           bucket: string
           byte_count: number
-          claimed?: Json | null
           created_at?: string
           device_ids: string[]
           format_version?: number | null
@@ -815,7 +813,6 @@ export type Database = {
           attempt?: number
           bucket?: string
           byte_count?: number
-          claimed?: Json | null
           created_at?: string
           device_ids?: string[]
           format_version?: number | null

@@ -163,5 +163,5 @@ async function giveToken(pool: Pool, deviceId: string): Promise<string> {
     `select token_id as "tokenId" from public.authenticate_device(public.rotate_device_token($1))`,
     [deviceId],
   )
-  return JSON.stringify({ role: 'device', aud: 'device', sub: deviceId, token_id: rows[0].tokenId })
+  return JSON.stringify({ role: 'device', aud: 'device', device_id: deviceId, token_id: rows[0].tokenId })
 }

@@ -105,7 +105,7 @@ async function addCallers(): Promise<Record<string, Caller>> {
     self,
     other,
   })
-  const deviceClaims = { role: 'device', aud: 'device', sub: alice.device, device_id: alice.device, token_id: tokenId }
+  const deviceClaims = { role: 'device', aud: 'device', device_id: alice.device, token_id: tokenId }
   return {
     anon: { role: 'anon', claims: { role: 'anon' }, self: alice, other: bob },
     'user A': user(alice, bob),

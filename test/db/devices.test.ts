@@ -69,7 +69,12 @@ async function request(claims: object, sql: string, values: unknown[], role = 'd
   )
 }
 
-const claimsOf = ({ device, tokenId }: Sensor) => ({ role: 'device', aud: 'device', sub: device, token_id: tokenId })
+const claimsOf = ({ device, tokenId }: Sensor) => ({
+  role: 'device',
+  aud: 'device',
+  device_id: device,
+  token_id: tokenId,
+})
 
 function argumentsOf({ device, profile }: Sensor, samples: readonly Sample[]): unknown[] {
   const whole = samples.map((sample, i) => ({
@@ -187,8 +192,8 @@ describe('insert_entropy_samples', () => {
       '0 bytes, where the profile says 8',
       'timestamp is more than 00:05:00 ahead',
       'timestamp is more than 366 days ago',
-      'timestamp is more than 00:05:00 ahead',
-      'timestamp is more than 366 days ago',
+      'timestamp is outside of the years 1 to 9999',
+      'timestamp is outside of the years 1 to 9999',
       'sequence is below 0',
       'accepted',
       ...Array.from({ length: 4 }, () => 'profile_id, timestamp, sequence and data are all needed'),
@@ -242,6 +247,39 @@ describe('insert_entropy_samples', () => {
     expect((await send(sensor, many(10_000))).every(({ status }) => status === 'accepted')).toBe(true)
   })
 
+  it('loses no sample for another of a time that no partition takes, whoever sends it', async () => {
+    const batch = [{}, { at: '-infinity' }, { at: 'infinity' }, { at: '0001-01-01 00:00:00+00 BC' }, { sequence: 9 }]
+    const { rows } = await request({}, INSERT, argumentsOf(sensor, batch), 'service_role')
+    expect(rows.map(({ status, reason }) => reason ?? status)).toEqual([
+      'accepted',
+      ...Array.from({ length: 3 }, () => 'timestamp is outside of the years 1 to 9999'),
+      'accepted',
+    ])
+    expect(await stored()).toHaveLength(2)
+  })
+
+  it('slows down a device that sends large samples, by their bytes', async () => {
+    const bytes = 65_536
+    await client.query('update sampling_profiles set sample_size_bytes = $1', [bytes])
+    const batch = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({ sequence: from + i, data: new Uint8Array(bytes) }))
+    // Ten batches of 16 MB at once: what a device may have in a second is a megabyte, and 64 in hand.
+    let sent = 0
+    const sendAll = async () => {
+      for (; sent < 2500; sent += 250) await send(sensor, batch(sent, 250))
+    }
+    await expect(sendAll()).rejects.toMatchObject({
+      code: 'PT429',
+      message: 'this device sends more than 1048576 bytes a second',
+      hint: expect.stringMatching(/^retry in \d+ seconds$/),
+    })
+    expect(sent * bytes).toBeLessThanOrEqual(64 * 1024 ** 2 + 1024 ** 2 * 60)
+    expect((await stored()).length).toBe(sent)
+    // The samples of others, and the service, are not slowed down by it.
+    await send(other, batch(0, 1))
+    await request({}, INSERT, argumentsOf(sensor, batch(sent, 250)), 'service_role')
+  })
+
   it('slows down a device that sends without end, and says when to go on', async () => {
     await client.query('update app_private.ingest_limits set samples_per_second = 10, burst_samples = 100')
     const batch = (from: number, count: number) => Array.from({ length: count }, (_, i) => ({ sequence: from + i }))
@@ -268,7 +306,11 @@ describe('who may send', () => {
     for (const claims of [
       {},
       { ...good, aud: 'authenticated' },
-      { ...good, sub: other.device },
+      { ...good, device_id: other.device },
+      { ...good, device_id: undefined, sub: sensor.device },
+      // To Supabase Auth this would be a user.
+      { ...good, sub: sensor.device },
+      { ...good, sub: null },
       { ...good, token_id: other.tokenId },
       { ...good, token_id: 'x' },
       { ...good, token_id: undefined },
@@ -413,16 +455,14 @@ describe('tokens', () => {
   it('follow what an app writes to devices.device_token', async () => {
     const write = (token: string) =>
       runAsUser(client, sensor.user, () => client.query('update devices set device_token = $1', [token]))
-    await write('by hand')
-    expect([await authenticate('by hand'), await authenticate(sensor.token)]).toEqual([[sensor.device], []])
-    await write(sensor.token)
-    expect([await authenticate('by hand'), await authenticate(sensor.token)]).toEqual([[], [sensor.device]])
+    await write('written by hand.')
+    expect([await authenticate('written by hand.'), await authenticate(sensor.token)]).toEqual([[sensor.device], []])
     // Neither another's token nor a made-up hash.
-    await expect(write(other.token)).rejects.toMatchObject({ code: '23505' })
+    await expect(write(other.token)).rejects.toMatchObject({ code: '23514' })
     const hash = createHash('sha256').update('mine').digest('hex')
     await expect(write(`sha256:${hash}`)).rejects.toMatchObject({ code: '23514' })
     await rotate(other, other.device)
-    await expect(write(other.token)).rejects.toMatchObject({ code: '23505' })
-    expect(await authenticate(sensor.token)).toEqual([sensor.device])
+    await expect(write(other.token)).rejects.toMatchObject({ code: '23514' })
+    expect(await authenticate('written by hand.')).toEqual([sensor.device])
   })
 })

@@ -20,7 +20,7 @@ beforeEach(async () => {
   }
   await client.query(`update profiles set role = 'admin' where id = $1`, [people.admin])
   const { rows } = await client.query<{ id: string }>(
-    `insert into devices (user_id, name, device_token) select $1, n, n from unnest(array['a', 'b', 'c']) n returning id`,
+    `insert into devices (user_id, name, device_token) select $1, n, gen_random_uuid() from unnest(array['a', 'b', 'c']) n returning id`,
     [people.user],
   )
   devices = rows.map(({ id }) => id).toSorted()

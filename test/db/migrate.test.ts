@@ -198,7 +198,7 @@ describe('an empty database', () => {
       await column('select count(*)::int from pg_inherits where inhparent = $1::regclass', ['entropy_samples']),
     ).toEqual([9])
     await client.query(
-      `insert into devices (id, user_id, name, device_token) values ('${DEVICE}', '${USER}', 'd', 't')`,
+      `insert into devices (id, user_id, name, device_token) values ('${DEVICE}', '${USER}', 'd', 'a token of a test')`,
     )
     await client.query(
       `insert into sampling_profiles (id, device_id, label, sample_rate_hz, sample_size_bytes) values ($1, $2, 'p', 1, 1)`,
@@ -594,4 +594,38 @@ it('a database whose queues are not installed yet takes analysis jobs all the sa
     [randomUUID(), USER],
   )
   expect(await column('select status from analysis_jobs')).toEqual(['queued'])
+})
+
+describe('what a claim has frozen', () => {
+  const STRICTER_DOORS = '20261129000013'
+  const MEMBERS = { [`${DEVICE}/${PROFILE}`]: 2 }
+  beforeEach(async () => {
+    await client.query(SEED + ROWS)
+    await migrate({
+      databaseUrl: database.url,
+      migrations: listMigrations().filter(({ version }) => version < STRICTER_DOORS),
+    })
+    await client.query(`update storj_chunks set claimed = $1 where status = 'uploading'`, [MEMBERS])
+  })
+
+  it('moves out of storj_chunks, where users would read it', async () => {
+    await run()
+    expect(
+      await column(
+        'select members from app_private.chunk_claims join storj_chunks on id = chunk_id where status = $1',
+        ['uploading'],
+      ),
+    ).toEqual([MEMBERS])
+    expect(await column('select count(*)::int from app_private.chunk_claims')).toEqual([1])
+    expect(Object.values(await listColumns()).flat()).not.toContain('claimed')
+  })
+
+  it('stays, and the migration says why, while a view of somebody shows it', async () => {
+    await client.query('create view everything as select * from storj_chunks')
+    await expect(run()).rejects.toThrow(/claimed of storj_chunks cannot be dropped while there is: view everything/)
+    expect(await column('select count(*)::int from storj_chunks where claimed is not null')).toEqual([1])
+    await client.query('drop view everything')
+    await run()
+    expect(await column('select members from app_private.chunk_claims')).toEqual([MEMBERS])
+  })
 })

@@ -17,10 +17,9 @@ beforeEach(async () => {
   others = []
   client = await connect()
   await client.query('insert into auth.users (id, email) values ($1, $2)', [USER, 'a@example.org'])
-  await client.query('insert into devices (id, user_id, name, device_token) values ($1, $2, $3, $3)', [
+  await client.query(`insert into devices (id, user_id, name, device_token) values ($1, $2, 'd', gen_random_uuid())`, [
     DEVICE,
     USER,
-    'd',
   ])
   await client.query(
     `insert into sampling_profiles (id, device_id, label, sample_rate_hz, sample_size_bytes) values ($1, $2, 'p', 1, 1)`,

@@ -172,7 +172,6 @@ describe.skipIf(findPostgrest() === undefined)('the edge functions (need PostgRE
         role: 'device',
         aud: 'device',
         iss: 'coherence',
-        sub: sensor.device,
         device_id: sensor.device,
         token_id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       })
@@ -412,7 +411,6 @@ describe.skipIf(findPostgrest() === undefined)('the edge functions (need PostgRE
       return {
         role: 'device',
         aud: 'device',
-        sub: sensor.device,
         device_id: sensor.device,
         token_id: rows[0].token_id as string,
         iat: now(),
@@ -449,8 +447,8 @@ describe.skipIf(findPostgrest() === undefined)('the edge functions (need PostgRE
       ['for several audiences', (claims) => sign({ ...claims, aud: ['device', 'authenticated'] })],
       ['of a user', (claims) => sign({ ...claims, role: 'authenticated' })],
       ['of the service', (claims) => sign({ ...claims, role: 'service_role' })],
-      ['of two devices', (claims) => sign({ ...claims, device_id: other.device })],
-      ['of no device', (claims) => sign({ ...claims, sub: 'x', device_id: 'x' })],
+      ['that to Supabase Auth is a user’s', (claims) => sign({ ...claims, sub: claims.device_id })],
+      ['of no device', (claims) => sign({ ...claims, device_id: 'x' })],
       ['without its token', (claims) => sign({ ...claims, token_id: undefined })],
       ['that is the publishable key', () => PUBLISHABLE_KEY],
       ['that is no JWT', () => 'x.y.z'],
@@ -466,7 +464,7 @@ describe.skipIf(findPostgrest() === undefined)('the edge functions (need PostgRE
     })
 
     it('of another device, whatever it says of itself: the database refuses', async () => {
-      const claims = { ...(await good()), sub: other.device, device_id: other.device }
+      const claims = { ...(await good()), device_id: other.device }
       expect(await ingest(batchOf(sampleOf(other, 1)), bearer(await sign(claims)))).toMatchObject({ status: 403 })
       expect(await storedOf(other)).toEqual([])
     })

@@ -24,7 +24,7 @@ describe.skipIf(findPostgrest() === undefined)('supabase-js', () => {
     const { rows } = await client.query<{ token_id: string }>('select token_id from authenticate_device($1)', [
       alice.token,
     ])
-    deviceClaims = { role: 'device', aud: 'device', sub: alice.device, device_id: alice.device, ...rows[0] }
+    deviceClaims = { role: 'device', aud: 'device', device_id: alice.device, ...rows[0] }
     postgrest = await startPostgrest(database)
   })
   afterAll(async () => {
@@ -181,7 +181,8 @@ describe.skipIf(findPostgrest() === undefined)('supabase-js', () => {
   it('is turned away as a device whose JWT is for another audience, another device, or a token that was rotated', async () => {
     for (const claims of [
       { aud: 'authenticated' },
-      { sub: bob.device },
+      { device_id: bob.device },
+      { sub: alice.device },
       { token_id: bob.device },
       { token_id: null },
     ]) {

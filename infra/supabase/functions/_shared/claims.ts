@@ -13,11 +13,14 @@ export interface DeviceIdentity {
   readonly tokenId: string
 }
 
-/** What a device's JWT says, apart from its times. */
+/**
+ * What a device's JWT says, apart from its times. It has no `sub`: Supabase Auth takes whatever is signed with the project's secret
+ * for the user whose id is in there.
+ */
 export const DEVICE_CLAIMS = z.object({
   role: z.literal('device', 'role must be "device"'),
   aud: z.literal('device', 'aud must be "device"'),
-  sub: z.guid('sub must be the device’s uuid'),
+  sub: z.undefined('there must be no sub: Supabase Auth takes it for a user’s id').optional(),
   device_id: z.guid('device_id must be the device’s uuid'),
   token_id: z.guid('token_id must be the uuid of the device’s token'),
 })
@@ -35,7 +38,6 @@ export async function signDeviceToken(
     .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
     .setIssuer('coherence')
     .setAudience('device')
-    .setSubject(deviceId)
     .setIssuedAt(now)
     .setExpirationTime(now + seconds)
     .sign(secretKey(secret))
@@ -51,8 +53,7 @@ export async function verifyDeviceToken(token: string, secret: string, now: numb
       currentDate: new Date(now * 1000),
     })
     const claims = DEVICE_CLAIMS.parse(payload)
-    if (claims.device_id !== claims.sub) throw new Error('of two devices')
-    return { deviceId: claims.sub, tokenId: claims.token_id }
+    return { deviceId: claims.device_id, tokenId: claims.token_id }
   } catch (error) {
     if (error instanceof errors.JWTExpired)
       throw unauthorized('This token has expired. Get a new one from device-auth.')
