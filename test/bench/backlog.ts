@@ -16,10 +16,10 @@ export async function clearBacklog(pool: Pool): Promise<void> {
   await pool.query('delete from pgboss.job')
 }
 
-/** Samples of `bytes` (up to 32) hashed bytes, one a second and device, made by the server: as many as there are seconds, from days ago on. */
+/** Samples of `bytes` (up to 32) hashed bytes, one a second and device, made by the server: from as many days ago as there are days of them, or `daysAgo`. */
 export async function addBacklog(
   pool: Pool,
-  { rows, devices: count, bytes }: { rows: number; devices: number; bytes: number },
+  { rows, devices: count, bytes, daysAgo }: { rows: number; devices: number; bytes: number; daysAgo?: number },
   signal: AbortSignal,
   onProgress: (rows: number) => void = () => {},
 ): Promise<void> {
@@ -27,7 +27,7 @@ export async function addBacklog(
   const kind = { userId, description: '', clientType: 'linux', sampleRateHz: 1, sampleSizeBytes: bytes }
   const devices: Awaited<ReturnType<typeof createDevice>>[] = []
   for (let n = 0; n < count; n++) devices.push(await createDevice(pool, { ...kind, name: `bench ${n}` }))
-  const days = Math.ceil(rows / count / 86_400)
+  const days = daysAgo ?? Math.ceil(rows / count / 86_400)
   const start = new Date(Math.floor(Date.now() / DAY) * DAY - days * DAY)
   await pool.query('select app_private.ensure_partitions($1::date, current_date)', [start])
   for (let first = 0; first < rows; first += ROWS_A_STATEMENT) {

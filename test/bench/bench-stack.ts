@@ -12,6 +12,7 @@ import { openContext } from '../../infra/context.ts'
 import { createLogger } from '../../infra/logger.ts'
 import { startStack } from '../../infra/stack.ts'
 import type { JobContext } from '../../jobs/context.ts'
+import type { Telemetry } from '../../jobs/telemetry.ts'
 
 const DEVICES = 8
 const BATCH_BYTES = 4 * 1024 ** 2
@@ -24,7 +25,7 @@ const CHUNK_BYTES = 32 * 1024 ** 2
  */
 export async function withBenchStack<T>(
   work: (context: JobContext, config: Config) => Promise<T>,
-  options: { settings?: Record<string, string>; checkpoint?: (step: string) => void } = {},
+  options: { settings?: Record<string, string>; telemetry?: Telemetry } = {},
 ): Promise<T> {
   const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
   try {
@@ -36,7 +37,7 @@ export async function withBenchStack<T>(
     })
     try {
       const { context, close } = await openContext(stack.config, createLogger('error'), {
-        checkpoint: options.checkpoint,
+        telemetry: options.telemetry,
         poolSize: 4,
       })
       try {

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { benchBattery } from './battery.ts'
 import { benchCoherence } from './coherence.ts'
-import { type BenchOptions, formatLines, type Line, type Measured, showProgress } from './figures.ts'
+import { type BenchOptions, formatHead, formatLines, type Line, type Measured, showProgress } from './figures.ts'
 import { benchIngest } from './ingest.ts'
 import { benchInserts } from './inserts.ts'
 import { benchLife } from './life.ts'
@@ -77,19 +77,22 @@ async function main(args: string[]): Promise<number> {
   // Stays in place: the second Ctrl-C of an impatient hand must not leave the server's files behind.
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => stop.abort())
   const lines: Line[] = []
+  const notes: string[] = []
+  if (!flags.json) process.stdout.write(`${formatHead()}\n`)
   try {
     for (const name of names) {
       const measured = await GROUPS[name]({ quick: flags.quick ?? false, signal: stop.signal })
       showProgress('')
       lines.push(...measured.lines)
-      if (!flags.json)
-        process.stdout.write([formatLines(measured.lines), measured.more, ''].filter(Boolean).join('\n') + '\n')
+      if (measured.more !== undefined) notes.push(measured.more)
+      if (!flags.json) process.stdout.write(`${formatLines(measured.lines)}\n`)
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error
     process.stderr.write('\nstopped\n')
     return 130
   }
+  if (!flags.json && notes.length > 0) process.stdout.write(`\n${notes.join('\n\n')}\n`)
   if (flags.json) process.stdout.write(`${JSON.stringify(lines)}\n`)
   return 0
 }

@@ -1,5 +1,3 @@
-import { formatTable } from '../../infra/output.ts'
-
 /** One figure of a benchmark, as `--json` gives it. */
 export interface Line {
   readonly name: string
@@ -55,19 +53,35 @@ export function showProgress(line: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r${line.padEnd(40)}\r`)
 }
 
-/** The figures as a table for people. */
+const WIDTHS = [56, 7, 10, 10, 10, 16] as const
+
+/** One line of the table, the same columns for all groups. */
+function formatRow(cells: readonly string[]): string {
+  return cells
+    .map((cell, column) =>
+      column > 1 && column < 5 ? cell.padStart(WIDTHS[column]) : cell.padEnd(WIDTHS[column] ?? 0),
+    )
+    .join(' ')
+    .trimEnd()
+}
+
+/** The head of the table. */
+export function formatHead(): string {
+  return formatRow(['', 'unit', 'lowest', 'median', 'highest', 'goal', 'ratio to'])
+}
+
+/** The figures as lines of that table. */
 export function formatLines(lines: readonly Line[]): string {
   const goal = (line: Line) => {
     if (line.goal === null) return ''
     return `${COSTS.has(line.unit) ? '<=' : '>='} ${line.goal} ${line.goal_met ? 'met' : 'missed'}`
   }
-  const rows = lines.map((line) => [
-    line.name,
-    line.unit,
-    ...[line.spread[0], line.figure, line.spread[1]].map(formatFigure),
-    goal(line),
-  ])
-  return formatTable(['', '', 'lowest', 'median', 'highest', 'goal'], rows, 'llrrrl')
+  return lines
+    .map((line) => {
+      const figures = [line.spread[0], line.figure, line.spread[1]].map(formatFigure)
+      return formatRow([line.name, line.unit, ...figures, goal(line), line.ratio_to ?? ''])
+    })
+    .join('\n')
 }
 
 function formatFigure(value: number): string {

@@ -76,20 +76,33 @@ async function benchPrune(context: JobContext, databaseUrl: string, quick: boole
     await loadSamples(pool, { bytes: 32, rows, start: day }, signal)
     await runPack(context, { signal })
     await runWorker(context, { mode: 'drain', signal })
-    let seconds = 0
-    const latencies = await whileInserting(databaseUrl, async () => {
-      await sleep(500)
-      const started = performance.now()
-      const { output } = await runPrune(context, { signal })
-      seconds = (performance.now() - started) / 1000
-      if (output.dropped.length !== 1) throw new Error(`nothing was pruned: ${JSON.stringify(output)}`)
-      await sleep(500)
-    })
-    const of = `of ${rows.toLocaleString('en-US')} rows`
-    lines.push(toLine(`prune ${of}`, 's', [seconds]))
-    lines.push(toLine(`longest insert meanwhile, prune ${of}`, 'ms', [Math.max(...latencies)], { goal: 200 }))
+    lines.push(...(await measurePrune(context, databaseUrl, rows, signal)))
   }
   return lines
+}
+
+/** Prunes what is due, one day, while inserts go on elsewhere: how long it takes, and how long it holds them up. */
+export async function measurePrune(
+  context: JobContext,
+  databaseUrl: string,
+  rows: number,
+  signal: AbortSignal,
+): Promise<Line[]> {
+  let seconds = 0
+  const latencies = await whileInserting(databaseUrl, async () => {
+    await sleep(500)
+    const started = performance.now()
+    const { output } = await runPrune(context, { signal })
+    seconds = (performance.now() - started) / 1000
+    if (output.dropped.length !== 1 || output.dropped[0].rows !== rows)
+      throw new Error(`not what was to be pruned: ${JSON.stringify(output)}`)
+    await sleep(500)
+  })
+  const of = `of ${rows.toLocaleString('en-US')} rows`
+  return [
+    toLine(`prune ${of}`, 's', [seconds]),
+    toLine(`longest insert meanwhile, prune ${of}`, 'ms', [Math.max(...latencies)], { goal: 200 }),
+  ]
 }
 
 /** The latencies of the inserts that were made while `work` was done, in milliseconds. */

@@ -8,36 +8,43 @@ import { formatTable } from '../../infra/output.ts'
 import { libraryVersion } from '../../infra/version.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { packOnce } from '../../jobs/pack.ts'
+import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../../jobs/telemetry.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { encodeChunk } from '../../pipeline/chunk-format.ts'
-import { sha256Hex } from '../../storage/object-store.ts'
+import { decodeChunk, encodeChunk } from '../../pipeline/chunk-format.ts'
+import { orderSamples } from '../../pipeline/merge-samples.ts'
 import { loadSamples, withBenchStack } from './bench-stack.ts'
-import { type BenchOptions, type Line, type Measured, median, showProgress, toLine } from './figures.ts'
+import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 interface Size {
   readonly bytes: number
+  /** Several chunks' worth: a worker reads one while it stores another. */
   readonly rows: number
   /** What the ratio to COPY should be. */
   readonly goal: number | null
 }
 
 const SIZES: readonly Size[] = [
-  { bytes: 32, rows: 200_000, goal: null },
-  { bytes: 256, rows: 200_000, goal: 0.3 },
-  { bytes: 4096, rows: 20_000, goal: 0.5 },
+  { bytes: 32, rows: 450_000, goal: null },
+  { bytes: 256, rows: 600_000, goal: 0.3 },
+  { bytes: 4096, rows: 60_000, goal: 0.5 },
 ]
 
-/** `rest`: looking for due rows, fetching and sending jobs, begin. */
-const STEPS = ['claim', 'read', 'encode', 'hash and put', 'mark', 'rest'] as const
+/** `encode` sorts and hashes too. `rest`: looking for due rows, fetching and sending jobs, begin. */
+const STEPS = ['claim', 'read', 'encode', 'put', 'mark', 'rest'] as const
 
 /** Seconds of one round. */
 interface Round {
   readonly copy: number
   readonly pack: number
-  readonly steps: Record<(typeof STEPS)[number], number>
 }
 
-type Result = readonly [Size, readonly Round[]]
+/** Of one size: what each round took; what each step took of a round with one job at a time; a chunk in memory. */
+interface Result {
+  readonly size: Size
+  readonly rounds: readonly Round[]
+  readonly steps: Readonly<Record<(typeof STEPS)[number], number>>
+  readonly codec: Codec
+}
 
 /**
  * How fast samples become chunks: seal → claim → begin → read → encode → hash and put → mark, by the jobs themselves and one worker,
@@ -51,7 +58,7 @@ export async function benchPack({ quick, signal }: BenchOptions): Promise<Measur
 }
 
 async function measure(sizes: readonly Size[], rounds: number, signal: AbortSignal): Promise<Result[]> {
-  const marks: Mark[] = []
+  const clock = startClock()
   return await withBenchStack(
     async (context) => {
       const results: Result[] = []
@@ -60,18 +67,37 @@ async function measure(sizes: readonly Size[], rounds: number, signal: AbortSign
         for (let round = 0; round < rounds; round++) {
           showProgress(`pack, ${size.bytes} B: round ${round + 1} of ${rounds}`)
           await load(context.pool, size, signal)
-          const { copy, pack } = await measureRound(context, marks, signal)
-          // Two jobs overlap; which step takes how long shows with one at a time.
-          await load(context.pool, size, signal)
-          const { steps } = await measureRound(context, marks, signal, 1)
-          measured.push({ copy, pack, steps })
+          measured.push(await measureRound(context, signal))
         }
-        results.push([size, measured])
+        const codec = await measureCodec(context.pool, rounds)
+        // Two jobs overlap; which step takes how long shows with one at a time.
+        await load(context.pool, size, signal)
+        clock.seconds.clear()
+        const { pack } = await measureRound({ ...context, span: clock.span }, signal, 1)
+        const [claim, read, encode, put, mark] = STEPS.map((step) => clock.seconds.get(step) ?? 0)
+        const steps = { claim, read, encode, put, mark, rest: pack - claim - read - encode - put - mark }
+        results.push({ size, rounds: measured, steps, codec })
       }
       return results
     },
-    { checkpoint: (step) => void marks.push([step, performance.now()]) },
+    { telemetry: clock.telemetry },
   )
+}
+
+/** Adds up the seconds of the jobs' steps, by name. */
+function startClock() {
+  const seconds = new Map<string, number>()
+  const span: typeof NO_SPAN = {
+    ...NO_SPAN,
+    step: async (name, work) => {
+      const started = performance.now()
+      const result = await work()
+      seconds.set(name, (seconds.get(name) ?? 0) + (performance.now() - started) / 1000)
+      return result
+    },
+  }
+  const telemetry: Telemetry = { ...NO_TELEMETRY, startJob: () => span }
+  return { seconds, span, telemetry }
 }
 
 /** Fresh rows in an emptied table. Rows that were claimed and released would leave their dead versions to be read past. */
@@ -88,31 +114,17 @@ async function load(pool: Pool, size: Size, signal: AbortSignal): Promise<void> 
 }
 
 /** `concurrency`: jobs at a time, as many as a worker does unless told. */
-async function measureRound(
-  context: JobContext,
-  marks: Mark[],
-  signal: AbortSignal,
-  concurrency?: number,
-): Promise<Round> {
+async function measureRound(context: JobContext, signal: AbortSignal, concurrency?: number): Promise<Round> {
   const copy = Math.min(await timeCopy(context.pool, signal), await timeCopy(context.pool, signal))
   signal.throwIfAborted()
-  marks.length = 0
   const started = performance.now()
-  while (await packOnce(context, true)) signal.throwIfAborted()
+  while (await context.span.step('claim', () => packOnce(context, true))) signal.throwIfAborted()
   await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], concurrency, signal })
   const pack = (performance.now() - started) / 1000
   signal.throwIfAborted()
   await assertPacked(context.pool)
   await context.pool.query(`delete from pgboss.job where name = 'test-chunk'`)
-
-  // No checkpoint divides read, encode and hash: the latter two are done once more and their time taken off.
-  const { encode, hash } = await timeEncode(context.pool)
-  const claim = between(marks, 'claim', 'claim: after commit')
-  const read = between(marks, 'begin', 'put') - encode - hash
-  const put = between(marks, 'put', 'put: done')
-  const mark = between(marks, 'put: done', 'mark: after commit')
-  const rest = pack - claim - read - encode - hash - put - mark
-  return { copy, pack, steps: { claim, read, encode, 'hash and put': hash + put, mark, rest } }
+  return { copy, pack }
 }
 
 /** Seconds of a binary COPY of all rows, read and thrown away: what the database can give at best. */
@@ -138,57 +150,67 @@ async function assertPacked(pool: Pool): Promise<void> {
   if (rows[0].open > 0) throw new Error(`${rows[0].open} rows were not packed`)
 }
 
-/** Seconds of encoding and of hashing all chunks, one after the other as the jobs do it. */
-async function timeEncode(pool: Pool): Promise<{ encode: number; hash: number }> {
-  const { rows: chunks } = await pool.query<{ id: string; from: string; to: string; rows: number; bytes: number }>(
+/** Seconds for one chunk in memory, of each round, and its bytes. */
+interface Codec {
+  readonly payload: number
+  readonly file: number
+  readonly copy: readonly number[]
+  readonly encode: readonly number[]
+  readonly decode: readonly number[]
+}
+
+/** A chunk's way into an Arrow file, its rows in the order of their inserts, and out of it, beside a copy of the file. */
+async function measureCodec(pool: Pool, rounds: number): Promise<Codec> {
+  const { rows } = await pool.query<{ id: string; from: string; to: string; rows: number; bytes: number }>(
     `select id, to_jsonb(min_timestamp) #>> '{}' as "from", to_jsonb(max_timestamp) #>> '{}' as "to",
-            sample_count as rows, byte_count::float8 as bytes from public.storj_chunks`,
+            sample_count as rows, byte_count::float8 as bytes from public.storj_chunks order by sample_count desc limit 1`,
   )
-  let encode = 0
-  let hash = 0
-  for (const chunk of chunks) {
-    const samples = await readChunkSamples(pool, chunk.id, chunk)
+  const samples = await readChunkSamples(pool, rows[0].id, rows[0])
+  const meta = { chunkId: rows[0].id, libraryVersion: libraryVersion() }
+  let memory = new Uint8Array(0)
+  const allocate = (bytes: number) => (memory.length === bytes ? memory : (memory = new Uint8Array(bytes)))
+  const file = encodeChunk(samples, meta, { order: orderSamples(samples), allocate }).slice()
+  const target = file.slice()
+  const codec = { payload: samples.data.length, file: file.length, copy: [], encode: [], decode: [] }
+  const time = (to: number[], work: () => unknown) => {
     const started = performance.now()
-    const file = encodeChunk(samples, { chunkId: chunk.id, libraryVersion: libraryVersion() })
-    const encoded = performance.now()
-    sha256Hex(file)
-    encode += (encoded - started) / 1000
-    hash += (performance.now() - encoded) / 1000
+    work()
+    to.push((performance.now() - started) / 1000)
   }
-  return { encode, hash }
+  for (let round = 0; round < 3 * rounds; round++) {
+    time(codec.copy, () => target.set(file))
+    time(codec.encode, () => encodeChunk(samples, meta, { order: orderSamples(samples), allocate }))
+    time(codec.decode, () => decodeChunk(file))
+  }
+  return codec
 }
 
-/** A checkpoint of a chunk's life, and when it was passed. */
-type Mark = readonly [step: string, at: number]
-
-/** Seconds from one checkpoint to the other, over all chunks that passed both. */
-function between(marks: readonly Mark[], from: string, to: string): number {
-  let sum = 0
-  let since = 0
-  for (const [step, at] of marks) {
-    if (step === from) since = at
-    if (step === to) sum += at - since
-  }
-  return sum / 1000
-}
-
-function toLines([{ bytes, rows, goal }, rounds]: Result): Line[] {
+function toLines({ size: { bytes, rows, goal }, rounds, codec }: Result): Line[] {
   const line = (what: string, unit: string, of: (round: Round) => number, extra: Parameters<typeof toLine>[3] = {}) =>
     toLine(`${what}, ${bytes} B`, unit, rounds.map(of), extra)
+  const rates = (seconds: readonly number[]) => seconds.map((one) => codec.file / one / 1e6)
+  const toCopy = (seconds: readonly number[]) => seconds.map((one, round) => codec.copy[round] / one)
+  const copyOfMemory = `memory copy, ${bytes} B`
   return [
     line('COPY', 'rows/s', ({ copy }) => rows / copy),
     line('pack', 'rows/s', ({ pack }) => rows / pack),
     line('pack payload', 'MB/s', ({ pack }) => (rows * bytes) / pack / 1e6),
     line('pack to COPY', 'ratio', ({ copy, pack }) => copy / pack, { goal, ratio_to: `COPY, ${bytes} B` }),
+    toLine(copyOfMemory, 'MB/s', rates(codec.copy)),
+    toLine(`encode, ${bytes} B`, 'MB/s', rates(codec.encode)),
+    toLine('… to memory copy', 'ratio', toCopy(codec.encode), { ratio_to: copyOfMemory }),
+    toLine(`decode, ${bytes} B`, 'MB/s', rates(codec.decode)),
+    toLine('… to memory copy', 'ratio', toCopy(codec.decode), { ratio_to: copyOfMemory }),
+    toLine(`Arrow file to payload, ${bytes} B`, 'times', [codec.file / codec.payload]),
   ]
 }
 
 function describeSteps(results: readonly Result[]): string {
-  const steps = results.map(([size, rounds]) => {
-    const perRow = STEPS.map((step) => median(rounds.map((round) => (1e6 * round.steps[step]) / size.rows)))
+  const rows = results.map(({ size, steps }) => {
+    const perRow = STEPS.map((step) => (1e6 * steps[step]) / size.rows)
     const total = perRow.reduce((sum, one) => sum + one, 0)
     return [`${size.bytes} B`, ...perRow.map((one) => `${one.toFixed(2)}  ${Math.round((100 * one) / total)} %`)]
   })
-  const table = formatTable(['samples', ...STEPS], steps, `l${'r'.repeat(STEPS.length)}`)
-  return `Microseconds a row and share of the time:\n${table}`
+  const table = formatTable(['samples', ...STEPS], rows, `l${'r'.repeat(STEPS.length)}`)
+  return `Microseconds a row and share of the time, one job at a time:\n${table}`
 }

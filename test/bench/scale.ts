@@ -16,6 +16,7 @@ import { type Server, startServer } from '../chaos/server.ts'
 import { type Cli, createCli } from '../infra/run-cli.ts'
 import { addBacklog, clearBacklog } from './backlog.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
+import { measurePrune } from './inserts.ts'
 import { cpuOfEnded, difference, LOAD_SETTINGS, memoryOf, readLoad, type ServerLoad } from './server-load.ts'
 
 const WORKERS = [1, 2, 4, 8] as const
@@ -31,8 +32,8 @@ interface Bench {
 }
 
 /**
- * One backlog drained by 1, 2, 4 and 8 worker processes, and what it costs the server; memory of a worker over a long backlog; a
- * million analyses that wait. On an embedded Postgres with fsync on, everything on this machine.
+ * One backlog drained by 1, 2, 4 and 8 worker processes, and what it costs the server; memory of a worker over a long backlog, all of
+ * one day, which is pruned then; a million analyses that wait. On an embedded Postgres with fsync on, everything on this machine.
  */
 export async function benchScale({ quick, signal }: BenchOptions): Promise<Measured> {
   const directory = join(tmpdir(), `coherence-bench-${randomUUID()}`)
@@ -55,8 +56,13 @@ export async function benchScale({ quick, signal }: BenchOptions): Promise<Measu
         const bench: Bench = { server, admin, context, cli, signal, load: () => readLoad(admin, database, pid) }
         const workers = await measureWorkers(bench, quick ? 100_000 : 400_000)
         const memory = await measureMemory(bench, quick ? 1_000_000 : 10_000_000)
+        showProgress('scale: prune')
+        const prune = await measurePrune(context, server.config.databaseUrl, quick ? 1_000_000 : 10_000_000, signal)
         const analyses = await measureAnalyses(bench, quick ? 100_000 : 1_000_000)
-        return { lines: [...workers.lines, ...memory.lines, ...analyses], more: [workers.more, memory.more].join('\n') }
+        return {
+          lines: [...workers.lines, ...memory.lines, ...prune, ...analyses],
+          more: [workers.more, memory.more].join('\n'),
+        }
       } finally {
         await close()
       }
@@ -135,7 +141,8 @@ async function readJobs(pool: Pool): Promise<{ jobs: number; seconds: number }> 
 async function measureMemory(bench: Bench, rows: number): Promise<Measured> {
   const { pool } = bench.context
   await clearBacklog(pool)
-  await addBacklog(pool, { rows, devices: 64, bytes: 32 }, bench.signal, (done) =>
+  const devices = Math.ceil(rows / 86_400)
+  await addBacklog(pool, { rows, devices, bytes: 32, daysAgo: 40 }, bench.signal, (done) =>
     showProgress(`scale: ${done} of ${rows} rows inserted`),
   )
   await pool.query(`insert into pgboss.job (name, policy) values ('pack', 'short')`)
