@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createDatabase, type TestDatabase } from '../harness/database.ts'
 import { addPerson, insertRow, rowsOf, type Person } from '../harness/people.ts'
 import { newRows, probeFunction, probeRelation, readColumn, SHARED, type Caller, type Scope } from './access-probes.ts'
+import { listWritableColumns, probeInsert, probeUpdate } from './column-probes.ts'
 
 /**
  * Who may do what with everything in schema public, which is what the internet reaches. S select, I insert, U update, D delete,
@@ -42,6 +43,62 @@ insert_entropy_samples  | -    | -                | -                | X own  | 
 network_deviation       | -    | X all            | X all            | -      | X all
 revoke_device_token     | -    | X own            | X own            | -      | X all
 rotate_device_token     | -    | X own            | X own            | -      | X all
+`
+
+/**
+ * What becomes of a value that a user (of coherence_events: an admin) writes into each column that the grants let them write; of an id,
+ * another's. `set`: it is stored; `ours`: something else is, without an error; `refused`: an error; `-`: not granted.
+ */
+const COLUMNS = `
+column                              | insert  | update
+analysis_jobs.completed_at          | ours    | refused
+analysis_jobs.created_at            | ours    | refused
+analysis_jobs.device_ids            | refused | refused
+analysis_jobs.error_message         | ours    | refused
+analysis_jobs.id                    | set     | refused
+analysis_jobs.parameters            | set     | set
+analysis_jobs.queue_rank            | ours    | refused
+analysis_jobs.started_at            | ours    | refused
+analysis_jobs.status                | ours    | refused
+analysis_jobs.test_names            | set     | set
+analysis_jobs.time_range_end        | set     | set
+analysis_jobs.time_range_start      | set     | set
+analysis_jobs.user_id               | refused | refused
+coherence_events.control_seed       | set     | -
+coherence_events.description        | set     | -
+coherence_events.device_ids         | set     | -
+coherence_events.event_end          | set     | -
+coherence_events.event_start        | set     | -
+coherence_events.hypothesis         | set     | -
+coherence_events.name               | set     | -
+coherence_events.profile            | set     | -
+coherence_events.tail               | set     | -
+coherence_events.withdrawn_at       | -       | ours
+devices.client_type                 | set     | set
+devices.created_at                  | ours    | ours
+devices.description                 | set     | set
+devices.device_token                | set     | set
+devices.id                          | set     | refused
+devices.last_seen_at                | ours    | ours
+devices.name                        | set     | set
+devices.status                      | set     | set
+devices.user_id                     | refused | refused
+profiles.email                      | -       | set
+sample_exports.device_id            | refused | -
+sample_exports.time_range_end       | set     | -
+sample_exports.time_range_start     | set     | -
+sample_exports.user_id              | refused | -
+sampling_profiles.created_at        | set     | set
+sampling_profiles.device_id         | refused | refused
+sampling_profiles.id                | set     | refused
+sampling_profiles.is_active         | set     | set
+sampling_profiles.label             | set     | set
+sampling_profiles.metadata          | set     | set
+sampling_profiles.sample_rate_hz    | set     | set
+sampling_profiles.sample_size_bytes | set     | set
+sampling_profiles.updated_at        | set     | ours
+watched_pairs.device_a_id           | refused | -
+watched_pairs.device_b_id           | refused | -
 `
 
 const [header, ...LINES] = MATRIX.trim()
@@ -161,5 +218,23 @@ describe('the access matrix', () => {
          and prorettype = 'trigger'::regtype`,
     )
     expect(callable).toEqual([])
+  })
+})
+
+describe('what users may write', () => {
+  it('is decided for each column that the grants let them write', async () => {
+    const columns = await listWritableColumns(client)
+    const found: string[][] = []
+    for (const column of columns) {
+      const caller = callers[column.relation === 'coherence_events' ? 'admin' : 'user A']
+      const outcomes = [await probeInsert(client, caller, column), await probeUpdate(client, caller, column)]
+      found.push([`${column.relation}.${column.name}`, ...outcomes])
+    }
+    const [, ...decided] = COLUMNS.trim()
+      .split('\n')
+      .map((line) => line.split('|').map((cell) => cell.trim()))
+    const undecided = found.map(([name]) => name).filter((name) => !decided.some(([line]) => line === name))
+    expect(undecided, 'Decide what users may write into these, and give each a line in COLUMNS.').toEqual([])
+    expect(found).toEqual(decided)
   })
 })

@@ -111,7 +111,7 @@ export async function probeFunction(client: Client, caller: Caller, name: string
 }
 
 /** Does something as PostgREST would for the caller; what `look` then sees as the owner of the tables, or how it failed. */
-async function attempt<T>(
+export async function attempt<T>(
   client: Client,
   caller: Caller,
   sql: string,
@@ -138,7 +138,14 @@ async function attempt<T>(
   }
 }
 
-const idsOf = ({ user, device, partner, profile, chunk, job }: Person) => [user, device, partner, profile, chunk, job]
+export const idsOf = ({ user, device, partner, profile, chunk, job }: Person) => [
+  user,
+  device,
+  partner,
+  profile,
+  chunk,
+  job,
+]
 
 /** Which of all rows those are. */
 function scopeOf(caller: Caller, touched: string[] | string, all: readonly string[]): Scope {
