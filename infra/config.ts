@@ -23,6 +23,8 @@ const pairs = () =>
       return parsed ?? z.NEVER
     })
 
+const DEFAULT_DRIVER = 'local'
+
 /** Bytes, or KiB, MiB, GiB by their first letter, as Docker and Kubernetes write them. */
 const size = (must: string, least: number) =>
   z
@@ -44,7 +46,7 @@ const SETTINGS = z.object({
     })
     .refine((url) => !/(\[|%5B)YOUR-PASSWORD/i.test(url), 'still holds [YOUR-PASSWORD]: put the password there'),
   DATABASE_CA_CERT: z.string().min(1).optional(),
-  STORAGE_DRIVER: oneOf('local', 'supabase', 'storj').default('local'),
+  STORAGE_DRIVER: oneOf('local', 'supabase', 'storj').default(DEFAULT_DRIVER),
   STORAGE_MIRROR: oneOf('local', 'supabase', 'storj').optional(),
   STORAGE_BUCKET: z
     .string()
@@ -153,14 +155,17 @@ function withoutEmpty(environment: Environment): Environment {
  */
 export function parseConfig(environment: Environment): Config {
   const given = withoutAliases(withoutEmpty(environment))
-  const parsed = SETTINGS.check((payload) => checkStores(payload.value, payload)).safeParse(given)
-  if (!parsed.success) {
-    const lines = parsed.error.issues.map((issue) => {
-      const name = String(issue.path[0])
+  const parsed = SETTINGS.safeParse(given)
+  const problems = [
+    ...(parsed.error?.issues.map(({ path, message }) => ({ name: String(path[0]), message })) ?? []),
+    ...storeProblems(given),
+  ]
+  if (!parsed.success || problems.length > 0) {
+    const lines = problems.map(({ name, message }) => {
       const value = given[name]
       if (value === undefined) return `  ${name} is missing.${name === 'DATABASE_URL' ? DATABASE_URL_HELP : ''}`
       const shown = SECRET.test(name) ? '' : ` (it is ${JSON.stringify(value)})`
-      return `  ${name} ${issue.message}${shown}`
+      return `  ${name} ${message}${shown}`
     })
     throw new CoherenceError('CONFIG_INVALID', `the environment is not right:\n${lines.join('\n')}`)
   }
@@ -244,19 +249,18 @@ function otlpOf(env: Settings): Config['otlp'] {
   }
 }
 
-/** What one setting asks of another. */
-function checkStores(env: Settings, context: z.core.ParsePayload<Settings>): void {
-  const complain = (name: keyof Settings, message: string) => {
-    context.issues.push({ code: 'custom', path: [name], message, input: env[name] })
-  }
-  if (env.STORAGE_MIRROR === env.STORAGE_DRIVER)
-    complain('STORAGE_MIRROR', 'must be another driver than STORAGE_DRIVER')
-  for (const driver of ['supabase', 'storj'] as const) {
-    if (![env.STORAGE_DRIVER, env.STORAGE_MIRROR].includes(driver)) continue
-    for (const name of NEEDED_BY[driver]) {
-      if (env[name] === undefined) complain(name, `is needed for the driver ${driver}`)
-    }
-  }
+/** What one setting asks of another, of the environment as it is given: zod asks that only of an object that is otherwise right. */
+function storeProblems(given: Environment): { name: string; message: string }[] {
+  const { STORAGE_DRIVER: driver = DEFAULT_DRIVER, STORAGE_MIRROR: mirror } = given
+  const needed = (['supabase', 'storj'] as const)
+    .filter((name) => [driver, mirror].includes(name))
+    .flatMap((name) =>
+      NEEDED_BY[name].map((setting) => ({ name: setting, message: `is needed for the driver ${name}` })),
+    )
+  return [
+    ...(driver === mirror ? [{ name: 'STORAGE_MIRROR', message: 'must be another driver than STORAGE_DRIVER' }] : []),
+    ...needed.filter(({ name }) => given[name] === undefined),
+  ]
 }
 
 const NEEDED_BY = {

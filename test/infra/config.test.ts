@@ -1,8 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { parseConfig, readEnvironment } from '../../infra/config.ts'
+import { parseConfig, parseSignIn, readEnvironment } from '../../infra/config.ts'
+import { createRedactor } from '../../infra/redact.ts'
 
 const DATABASE_URL = 'postgres://postgres:secret@db.example.org:5432/postgres'
 
@@ -174,5 +176,114 @@ describe('where telemetry goes', () => {
   ])('refuses %s=%s without repeating it', (name, value, sentence) => {
     expect(() => parseConfig({ DATABASE_URL, [name]: value })).toThrow(sentence)
     expect(() => parseConfig({ DATABASE_URL, [name]: value })).not.toThrow(value)
+  })
+})
+
+describe('garbage in the environment', () => {
+  const NAMES = [
+    'DATABASE_URL',
+    'DATABASE_CA_CERT',
+    'STORAGE_DRIVER',
+    'STORAGE_MIRROR',
+    'STORAGE_BUCKET',
+    'LOCAL_STORAGE_DIR',
+    'SUPABASE_URL',
+    'SUPABASE_SECRET_KEY',
+    'SUPABASE_SERVICE_KEY',
+    'SUPABASE_SERVICE_ROLE_KEY',
+    'SUPABASE_ANON_KEY',
+    'SUPABASE_PUBLISHABLE_KEY',
+    'JWT_SECRET',
+    'STORJ_ENDPOINT',
+    'STORJ_REGION',
+    'STORJ_ACCESS_KEY_ID',
+    'STORJ_SECRET_ACCESS_KEY',
+    'CHUNK_TARGET_BYTES',
+    'CHUNK_MAX_AGE',
+    'RETENTION_DAYS',
+    'COHERENCE_PAIRS_MAX_DEVICES',
+    'COHERENCE_REFERENCE_DAYS',
+    'SWEEP_DELETE',
+    'WORK_CONCURRENCY',
+    'WORK_MEMORY',
+    'LOG_LEVEL',
+    'OTEL_EXPORTER_OTLP_ENDPOINT',
+    'OTEL_EXPORTER_OTLP_HEADERS',
+    'OTEL_SERVICE_NAME',
+    'OTEL_RESOURCE_ATTRIBUTES',
+    '__proto__',
+    'constructor',
+    'UNKNOWN',
+  ]
+  const GARBAGE = [
+    '',
+    ' ',
+    '\0',
+    '\ud800',
+    DATABASE_URL,
+    ...'0 -1 1e999 0x10 NaN Infinity % %zz = , a=b a=% true false __proto__ ../.. local supabase storj'.split(' '),
+    ...'file:///etc/passwd http:// http://[ https://x.supabase.co sb_secret_x [YOUR-PASSWORD]'.split(' '),
+    ...'postgres:// postgres://%@h/d postgres://u:%zz@h/d postgres://u:p@h:99999/d'.split(' '),
+    'eyJ.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.x',
+  ]
+  const value = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.string(),
+    fc.webUrl(),
+    fc.json(),
+    fc.double().map(String),
+    fc.bigInt().map(String),
+    fc.constantFrom(...GARBAGE),
+  )
+  const environment = fc
+    .uniqueArray(fc.tuple(fc.constantFrom(...NAMES), value), { selector: ([name]) => name })
+    .map((entries): Record<string, string> => Object.fromEntries(entries))
+
+  const HEADING = 'the environment is not right:\n  '
+
+  /** The sentences of the error, without its heading; none, if there is no error. Any other error is a fault. */
+  function problemsOf(parse: () => unknown): string[] {
+    try {
+      parse()
+      return []
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string }
+      if (code === 'CONFIG_INVALID' && message.startsWith(HEADING)) return message.slice(HEADING.length).split('\n  ')
+      throw error
+    }
+  }
+  const nameOf = (problem: string) => problem.split(' ')[0]
+
+  test('never ends in anything but a configuration, or the error that lists every problem', () => {
+    fc.assert(
+      fc.property(environment, (given) => {
+        const said = problemsOf(() => parseConfig(given)).map(nameOf)
+        expect(said.filter((name) => !NAMES.includes(name))).toEqual([])
+        // What is wrong on its own, or beside the driver, is wrong among the others, and is said.
+        const { STORAGE_DRIVER } = given
+        const wrong = Object.keys(given).filter((name) => {
+          const alone = { DATABASE_URL, STORAGE_DRIVER, [name]: given[name] }
+          return problemsOf(() => parseConfig(alone)).some((problem) => nameOf(problem) === name)
+        })
+        expect(said).toEqual(expect.arrayContaining(wrong))
+        problemsOf(() => parseSignIn(given))
+        // Of what is a configuration the secrets can be taken out of a text.
+        problemsOf(() => createRedactor(parseConfig(given))('text'))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('never shows a secret', () => {
+    const secrets = NAMES.filter((name) => /KEY|SECRET|DATABASE|OTLP/.test(name))
+    const secret = fc.stringMatching(/^[!-~]{8,40}$/).map((text) => `hunter2${text}`)
+    fc.assert(
+      fc.property(environment, fc.constantFrom(...secrets), secret, (given, name, text) => {
+        const problems = problemsOf(() => parseConfig({ ...given, LOG_LEVEL: 'loud', [name]: text }))
+        expect(problems.map(nameOf)).toContain('LOG_LEVEL')
+        expect(problems.join()).not.toContain('hunter2')
+      }),
+      { numRuns: 1000 },
+    )
   })
 })

@@ -1,3 +1,4 @@
+import { escapeControls } from './log-line.ts'
 import { Refusal } from './refusal.ts'
 
 /** Browsers may call from anywhere: what counts is the token, which no browser adds by itself. */
@@ -31,5 +32,5 @@ function answer(status: number, document: object, headers: Record<string, string
 /** A line of the function's log, as JSON: no text can begin another line. */
 export function logFault(fault: unknown): void {
   // oxlint-disable-next-line eslint/no-console -- the platform keeps what functions write to the console
-  console.error(JSON.stringify({ fault: fault instanceof Error ? fault.stack : fault }))
+  console.error(escapeControls(JSON.stringify({ fault: fault instanceof Error ? fault.stack : fault })))
 }
