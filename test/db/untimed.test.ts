@@ -142,6 +142,25 @@ describe('a sample without a time', () => {
     }
   })
 
+  it('comes from the device itself, and from no other', async () => {
+    const token = (await client.query('select device_token from devices')).rows[0].device_token
+    const { rows } = await client.query('select token_id from authenticate_device($1)', [token])
+    const claims = { role: 'device', aud: 'device', device_id: device, token_id: rows[0].token_id }
+    const sendAs = (of: object) =>
+      runAsUser(
+        client,
+        null,
+        async () => {
+          await client.query(`select set_config('request.jwt.claims', $1, true)`, [JSON.stringify(of)])
+          return (await client.query(CALL, argumentsOf({}))).rows[0].id as string
+        },
+        'device',
+      )
+    expect([await sendAs(claims), await sendAs(claims)]).toEqual([...(await stored()), ...(await stored())])
+    await expect(sendAs({ ...claims, device_id: randomUUID() })).rejects.toMatchObject({ code: '42501' })
+    expect(await stored()).toHaveLength(1)
+  })
+
   it('is refused for the same reasons as one with a time', async () => {
     const reasons: [Sample, object][] = [
       [{ data: Buffer.alloc(1) }, { code: '22023', message: '1 bytes, where the profile says 16' }],
