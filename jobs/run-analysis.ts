@@ -167,7 +167,10 @@ async function analyzeDevice(
   const { segments, ...counts } = device ?? { samples: 0, bytes: 0, segments: [] }
   const tests = names.map((name) => ({ name, params: byTest[name] ?? {} }))
   const bytes = segments.map((segment) => segment.bytes)
-  const longest = Math.min(bytes.reduce((most, { length }) => Math.max(most, length), 0), sequenceBytes ?? Infinity)
+  const longest = Math.min(
+    bytes.reduce((most, { length }) => Math.max(most, length), 0),
+    sequenceBytes ?? Infinity,
+  )
   const memory = samplesMemory(counts.samples, counts.bytes) + testsMemory(names, longest)
   requireMemory(context.settings, memory, 'Ask for a shorter range, or for `sequences`, which are tested one by one.')
   const about = { data: { ...counts, segments: segments.length }, battery_version: BATTERY_VERSION }
