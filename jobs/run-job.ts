@@ -30,7 +30,7 @@ export async function runBatch(
   context: JobContext,
   queue: QueueName,
   jobs: readonly Job[],
-  handBack: AbortSignal,
+  { handBack, onAlive }: { handBack: AbortSignal; onAlive?: () => void },
 ): Promise<JobOutcome[]> {
   const waiting = new Map(jobs.map((job): [string, InHand] => [job.id, { job, lost: new AbortController() }]))
   const beat = async () => {
@@ -39,6 +39,7 @@ export async function runBatch(
       try {
         const response = await context.boss.touch(queue, { id: job.id, retryCount: job.retryCount })
         if (affected(response) === 0) lost.abort()
+        else onAlive?.()
       } catch (error) {
         context.log.warn({ queue, job: job.id, error: (error as Error).message }, 'heartbeat failed')
       }

@@ -31,6 +31,8 @@ export interface WorkOptions {
   readonly signal?: AbortSignal
   /** GRACE_MS if it is left out. */
   readonly graceMs?: number
+  /** Called at each look at the queues, and at each heartbeat of a job: for who wants to know that this worker does not hang. */
+  readonly onAlive?: () => void
   readonly onJob?: (event: { queue: QueueName; ok: boolean }) => void
 }
 
@@ -85,6 +87,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   }
   /** Sees with it whether a newer build has come to the database meanwhile: then the work is that build's. */
   const lookOnce = async (): Promise<string[]> => {
+    options.onAlive?.()
     const { ready, queueVersion: version, newer } = await lookForWork(context.pool, queues, known)
     queueVersion ??= version
     if (!newer && version === queueVersion) return ready
@@ -106,7 +109,7 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
       // Where one job is, there may be more.
       wake()
     }
-    const outcomes = await runBatch(context, queue, jobs, handBack.signal)
+    const outcomes = await runBatch(context, queue, jobs, { handBack: handBack.signal, onAlive: options.onAlive })
     for (const outcome of outcomes) {
       const ok = outcome === 'completed' || outcome === 'expired'
       const counts = outcome === 'handed_back' ? handedBack : ok ? completed : failed

@@ -1,5 +1,7 @@
+import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
+import { CoherenceError } from '../../pipeline/errors.ts'
 import { unlessAborted } from '../../jobs/unless-aborted.ts'
 import { GRACE_MS, runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
@@ -29,6 +31,7 @@ interface WorkFlags extends OtherBuildFlags {
   except?: string
   maxSeconds?: string
   graceSeconds: string
+  aliveFile?: string
 }
 
 export const workCommand: Register = (program, bind) => {
@@ -41,6 +44,7 @@ export const workCommand: Register = (program, bind) => {
     .option('--except <names>', 'all but these')
     .option('--max-seconds <n>', 'take no new job after this long')
     .option('--grace-seconds <n>', 'once stopped, hand back what has not ended within', String(GRACE_MS / 1000))
+    .option('--alive-file <path>', 'write this file while all goes on: for a liveness probe that looks at its age')
   addOtherBuildOption(command).action(
     bind(async ({ output, signal }, flags: WorkFlags) => {
       if (Boolean(flags.drain) === Boolean(flags.watch)) throw usage('say either --drain or --watch.')
@@ -50,6 +54,9 @@ export const workCommand: Register = (program, bind) => {
       const maxSeconds = parseSeconds('--max-seconds', flags.maxSeconds)
       const graceMs = 1000 * parseSeconds('--grace-seconds', flags.graceSeconds)!
       const mode = flags.drain ? 'drain' : 'watch'
+      const { aliveFile } = flags
+      const onAlive = aliveFile === undefined ? undefined : () => writeAlive(aliveFile)
+      onAlive?.()
       await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
       const exitCode = await leaveToOtherBuild(output, flags, () =>
         withTelemetry(async ({ context, config }) => {
@@ -66,6 +73,7 @@ export const workCommand: Register = (program, bind) => {
             memoryBytes: memoryCeiling(memoryLimit(config)),
             signal,
             graceMs,
+            onAlive,
             onJob: followDrain(context.pool, progress, queues ?? QUEUE_NAMES),
           })
           progress.end()
@@ -93,6 +101,14 @@ export const workCommand: Register = (program, bind) => {
       return exitCode
     }),
   )
+}
+
+function writeAlive(path: string): void {
+  try {
+    writeFileSync(path, '')
+  } catch (cause) {
+    throw new CoherenceError('USAGE', `--alive-file: ${(cause as Error).message}`, { cause })
+  }
 }
 
 function parseSeconds(name: string, text: string | undefined): number | undefined {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { ScaledJob } from '@kubernetes-models/keda/keda.sh/v1alpha1/ScaledJob'
@@ -151,7 +151,10 @@ test.each(named)('%s may do little, and has limits', (_name, manifest) => {
     capabilities: { drop: ['ALL'] },
   })
   expect(pod.containers[0].volumeMounts).toEqual([{ name: 'tmp', mountPath: '/tmp' }])
-  expect(pod.containers[0].resources.limits.memory).toMatch(/^\d+[MG]i$/)
+  const { limits, requests } = pod.containers[0].resources
+  expect(limits.memory).toMatch(/^\d+[MG]i$/)
+  const cores = (text: string) => (text.endsWith('m') ? Number(text.slice(0, -1)) / 1000 : Number(text))
+  expect(cores(limits.cpu)).toBeGreaterThanOrEqual(cores(requests.cpu))
 })
 
 test('a worker has the time to hand back its jobs, and the longest job to end', () => {
@@ -161,6 +164,27 @@ test('a worker has the time to hand back its jobs, and the longest job to end', 
   const lastStart = Number(args[args.indexOf('--max-seconds') + 1])
   const longest = Math.max(...Object.values(QUEUES).map((queue) => queue.options.expireInSeconds!))
   expect(jobTargetRef.activeDeadlineSeconds).toBeGreaterThanOrEqual(lastStart + longest)
+})
+
+test('the probe lets a worker live that has written its file, and no other', () => {
+  const { args, livenessProbe } = containerOf(find('ScaledJob', 'coherence-drain'))
+  const file = args[args.indexOf('--alive-file') + 1]
+  const [shell, ...given] = livenessProbe.exec.command
+  const here = join(directory, 'alive')
+  const probe = () =>
+    spawnSync(
+      shell,
+      given.map((text: string) => text.replaceAll(file, here)),
+    ).status
+  expect(given.join(' ')).toContain(file)
+  expect(probe()).not.toBe(0)
+  writeFileSync(here, '')
+  expect(probe()).toBe(0)
+  const minutesAgo = (minutes: number) => Date.now() / 1000 - 60 * minutes
+  utimesSync(here, minutesAgo(2), minutesAgo(2))
+  expect(probe()).toBe(0)
+  utimesSync(here, minutesAgo(5), minutesAgo(5))
+  expect(probe()).not.toBe(0)
 })
 
 test('leaving queues to another build is no failure', () => {

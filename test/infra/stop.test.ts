@@ -1,3 +1,5 @@
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase, type TestDatabase } from '../harness/database.ts'
@@ -29,6 +31,20 @@ const isBlocked = async () => {
   )
   return rowCount! > 0
 }
+
+test('work writes the file that a probe looks at, while it runs', async () => {
+  const file = join(cli.directory, 'alive')
+  const { child, finished } = cli.start(['work', '--watch', '--queues', 'pack', '--alive-file', file])
+  await expect.poll(() => existsSync(file), { timeout: 20_000 }).toBe(true)
+  // Written again at the next look.
+  rmSync(file)
+  await expect.poll(() => existsSync(file), { timeout: 20_000 }).toBe(true)
+  child.kill('SIGTERM')
+  expect((await finished).code).toBe(0)
+  const unwritable = await cli.run(['work', '--drain', '--alive-file', join(cli.directory, 'none', 'alive'), '--json'])
+  expect(unwritable.code).toBe(2)
+  expect(unwritable.json().error.message).toMatch(/--alive-file: ENOENT/)
+})
 
 test.each(['--watch', '--drain'])(
   'SIGTERM ends work %s in the midst of a job that the database blocks',

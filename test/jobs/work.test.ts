@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { listReadyQueues } from '../../db/queues.ts'
 import { sendJob } from '../../jobs/boss.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { QUEUE_NAMES } from '../../jobs/queues.ts'
 import { pauseMs, runWorker } from '../../jobs/work.ts'
-import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 
 let pipeline: TestPipeline
 beforeEach(async () => {
@@ -116,6 +116,42 @@ test('jobs that need much memory are done one at a time; others go on beside the
   expect(outcome.completed).toEqual({ 'run-analysis': 4, 'upload-chunk': 4 })
   expect(most['run-analysis']).toBe(1)
   expect(most['upload-chunk']).toBeGreaterThan(1)
+})
+
+test('a worker tells that it is alive when it looks, and by the heartbeats of a long job', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval'] })
+  const { boss } = pipeline.context
+  const touch = vi.spyOn(boss, 'touch')
+  let alive = 0
+  const beats: number[] = []
+  const context: JobContext = {
+    ...pipeline.context,
+    checkpoint: async (step) => {
+      if (step !== 'claim') return
+      beats.push(alive)
+      vi.advanceTimersToNextTimer()
+      await touch.mock.results[0].value
+      await nextTurn()
+      beats.push(alive)
+      // Of a job that is lost it tells no more.
+      await pipeline.expireJobs()
+      vi.advanceTimersToNextTimer()
+      await touch.mock.results[1].value
+      await nextTurn()
+      beats.push(alive)
+    },
+  }
+  const [device] = await pipeline.addDevices(1)
+  await pipeline.insert(makeSamples(device, 20))
+  await sendJob(boss, pipeline.db, 'pack', {})
+  try {
+    await runWorker(context, { mode: 'drain', queues: ['pack'], concurrency: 1, onAlive: () => alive++ })
+  } finally {
+    vi.useRealTimers()
+  }
+  // The look that found the job; its heartbeat.
+  expect(beats.slice(0, 3)).toEqual([1, 2, 2])
+  expect(alive).toBeGreaterThan(2)
 })
 
 test('a worker that holds too much memory takes no more jobs, and says why it ends', async () => {
