@@ -1,5 +1,6 @@
 import { pendingMigrations } from '../../db/migrate.ts'
 import { keepsSession, readRoleFacts } from '../../db/health.ts'
+import { listMissingLinks } from '../../db/links.ts'
 import { openPool, unreachable } from '../../db/pool.ts'
 import { startBoss } from '../../jobs/boss.ts'
 import { missingQueues } from '../../jobs/install.ts'
@@ -88,6 +89,15 @@ async function checkDatabase(config: Config): Promise<Check[]> {
         }
         if (!facts.bypassRls) throw new Error(`${facts.user} is bound by row level security: connect as postgres.`)
         return `${facts.user} passes row level security; anon, authenticated, service_role exist`
+      }),
+      await check('links', async () => {
+        const missing = await listMissingLinks(pool)
+        if (missing.length > 0) {
+          throw new Error(
+            `a restore has lost ${missing.join('; ')}: run \`coherence migrate\` (docs/backup.md says what it needs).`,
+          )
+        }
+        return 'users, devices and Realtime are tied to the schema'
       }),
       await check('partitions', async () => {
         const facts = await readRoleFacts(pool)

@@ -1,3 +1,4 @@
+import { findMissingLinks, mendLinks } from '../../db/links.ts'
 import { migrate, pendingMigrations } from '../../db/migrate.ts'
 import { installQueues, missingQueues } from '../../jobs/install.ts'
 import type { Register } from '../command.ts'
@@ -19,24 +20,32 @@ export const migrateCommand: Register = (program, bind) => {
         if (check) {
           const pending = (await pendingMigrations(options)).map(({ version, name }) => `${version}_${name}`)
           const queues = await missingQueues(options)
-          output.result({ pending, queues }, () =>
-            pending.length + queues.length === 0
+          // Migrations that are pending make them.
+          const links = pending.length > 0 ? [] : await findMissingLinks(options)
+          const count = pending.length + queues.length + links.length
+          output.result({ pending, queues, links }, () =>
+            count === 0
               ? 'Up to date: nothing would run.'
               : [
                   ...pending.map((name) => `would run     ${name}`),
                   ...queues.map((name) => `would create  queue ${name}`),
+                  ...links.map((name) => `would restore ${name}`),
                 ].join('\n'),
           )
-          return pending.length + queues.length === 0 ? 0 : 1
+          return count === 0 ? 0 : 1
         }
         const { applied } = await migrate({ ...options, log: (line) => output.say(line) })
+        const mended = await mendLinks(options)
         const queues = await installQueues(options)
         await openStore(config, { create: true })
         if (config.mirror) await openStoreAt(config, config.mirror, { create: true })
-        output.result({ applied, queues }, () =>
-          applied.length + queues.length === 0
+        output.result({ applied, queues, mended }, () =>
+          applied.length + queues.length + mended.length === 0
             ? 'Up to date: nothing was changed.'
-            : `${applied.length} migrations applied, ${queues.length} queues created or changed.`,
+            : [
+                ...mended.map((name) => `restored ${name}`),
+                `${applied.length} migrations applied, ${queues.length} queues created or changed.`,
+              ].join('\n'),
         )
       }),
     )

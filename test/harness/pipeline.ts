@@ -14,7 +14,7 @@ import type { QueueName } from '../../jobs/queues.ts'
 import { runWorker, type WorkOutcome } from '../../jobs/work.ts'
 import type { StorePlace } from '../../pipeline/store-place.ts'
 import type { LocalStore } from '../../storage/local.ts'
-import { createDatabase } from './database.ts'
+import { createDatabase, type TestDatabase } from './database.ts'
 
 /** A device with its sampling profile. */
 export interface TestDevice {
@@ -53,6 +53,8 @@ export interface TestPipeline extends TestWorker {
 }
 
 export interface PipelineOptions {
+  /** A migrated database; a new one on the test's server if it is left out. */
+  readonly database?: Pick<TestDatabase, 'url' | 'drop'>
   readonly chunkTargetBytes?: number
   readonly chunkMaxAgeSeconds?: number
   readonly retentionDays?: number
@@ -68,7 +70,7 @@ const log = pino({ level: 'silent' })
 
 /** Opens a pipeline whose chunks are due at once. `close` drops its database and removes its folder. */
 export async function openPipeline(options: PipelineOptions = {}): Promise<TestPipeline> {
-  const database = await createDatabase()
+  const database = options.database ?? (await createDatabase())
   const directory = await mkdtemp(join(tmpdir(), 'coherence-pipeline-'))
   const config: Config = {
     ...parseConfig({ DATABASE_URL: database.url, LOCAL_STORAGE_DIR: directory }),
