@@ -23,9 +23,13 @@ export interface SampleParser {
 /**
  * Reads `COPY (select SAMPLE_COLUMNS …) TO STDOUT (FORMAT binary)` straight into columns, without an object per row.
  * `expected` sizes the columns, in `memory` if that is given and in memory of their own if not; they grow, out of it, if more
- * rows come. Both functions throw CHUNK_FORMAT if the data are not what was asked for.
+ * rows come, after `admit` has been told how many rows and bytes there are: it may throw. Both functions throw CHUNK_FORMAT if
+ * the data are not what was asked for.
  */
-export function openSampleParser(expected: { rows: number; bytes: number }, memory?: Uint8Array): SampleParser {
+export function openSampleParser(
+  expected: { rows: number; bytes: number },
+  { memory, admit }: { memory?: Uint8Array; admit?: (rows: number, bytes: number) => void } = {},
+): SampleParser {
   let columns = allocateSamples(expected.rows, expected.bytes, memory)
   columns.dataOffsets[0] = 0
   let words = wordColumns(columns)
@@ -40,6 +44,7 @@ export function openSampleParser(expected: { rows: number; bytes: number }, memo
   const takeRow = (buffer: Buffer, at: number): void => {
     const length = bigEndian(buffer, at + ROW_HEAD - 4)
     if (rows === columns.sequence.length || used + length > columns.data.length) {
+      admit?.(rows + 1, used + length)
       columns = grow(columns, rows, used, length)
       words = wordColumns(columns)
     }

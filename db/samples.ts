@@ -75,7 +75,7 @@ export async function readChunkSamples(
       `storj_chunk_id = ${literal(chunkId)}
        and "timestamp" between ${literal(bounds.from)}::timestamptz and ${literal(bounds.to)}::timestamptz`,
       bounds,
-      memory,
+      { memory },
     )
   } catch (error) {
     failed = error as Error
@@ -88,13 +88,15 @@ export async function readChunkSamples(
 
 /**
  * The rows of `deviceId` in [from, to) that no uploaded chunk holds, in the order of a file. Runs in the caller's
- * transaction, so that its snapshot and the caller's list of chunks cut the samples in two without overlap.
+ * transaction, so that its snapshot and the caller's list of chunks cut the samples in two without overlap. `admit` is told
+ * of rows and payload bytes before more memory is taken for them, and may throw.
  */
 export async function readUnpackedSamples(
   tx: pg.PoolClient,
   deviceId: string,
   from: string,
   to: string,
+  admit: (rows: number, bytes: number) => void,
 ): Promise<SampleColumns> {
   const samples = await runCopy(
     tx,
@@ -103,6 +105,7 @@ export async function readUnpackedSamples(
      and (storj_chunk_id is null or not exists (
        select from public.storj_chunks c where c.id = storj_chunk_id and c.status = 'uploaded'))`,
     { rows: 1024, bytes: 65_536 },
+    { admit },
   )
   return sortSamples(samples)
 }
@@ -145,9 +148,9 @@ async function runCopy(
   tx: pg.PoolClient,
   where: string,
   expected: { rows: number; bytes: number },
-  memory?: Uint8Array,
+  options: Parameters<typeof openSampleParser>[1],
 ): Promise<SampleColumns> {
-  const parser = openSampleParser(expected, memory)
+  const parser = openSampleParser(expected, options)
   const query = `copy (select ${SAMPLE_COLUMNS} from public.entropy_samples where ${where}) to stdout (format binary)`
   await readCopy(tx, query, parser.push)
   return parser.end()

@@ -38,22 +38,25 @@ export async function collectSamples(
   const parts = new Map<string, SampleColumns[]>()
   let bytes = 0
   let rows = 0
-  const add = (deviceId: string, samples: SampleColumns) => {
-    bytes += samples.data.length
-    rows += samples.rows
-    if (bytes > ANALYSIS_MAX_BYTES) {
+  const admit = (moreRows: number, moreBytes: number) => {
+    if (bytes + moreBytes > ANALYSIS_MAX_BYTES) {
       throw invalid(
-        `${deviceIds.length === 1 ? `Device ${deviceId} has` : 'These devices have'} more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
+        `${deviceIds.length === 1 ? `Device ${deviceIds[0]} has` : 'These devices have'} more than ${ANALYSIS_MAX_BYTES / 1024 ** 2} MiB in this time range. Ask for a shorter one.`,
       )
     }
-    requireMemory(context.settings, samplesMemory(rows, bytes), 'Ask for a shorter range.')
+    requireMemory(context.settings, samplesMemory(rows + moreRows, bytes + moreBytes), 'Ask for a shorter range.')
+  }
+  const add = (deviceId: string, samples: SampleColumns) => {
+    admit(samples.rows, samples.data.length)
+    bytes += samples.data.length
+    rows += samples.rows
     parts.set(deviceId, [...(parts.get(deviceId) ?? []), samples])
   }
   const replicas = await inTransaction(context.pool, async (tx) => {
     // One snapshot: a chunk that is uploaded a moment later is still among the waiting rows, and only there.
     await tx.query('set transaction isolation level repeatable read read only')
     await keepDays(tx)
-    for (const deviceId of deviceIds) add(deviceId, await readUnpackedSamples(tx, deviceId, from, to))
+    for (const deviceId of deviceIds) add(deviceId, await readUnpackedSamples(tx, deviceId, from, to, admit))
     return await listChunksOfDevices(tx, deviceIds, from, to, context.store.backend)
   })
   for (const replica of replicas) {

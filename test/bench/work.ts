@@ -159,7 +159,7 @@ async function benchMemory(mebibytes: number, chunks: number, signal: AbortSigna
         figures.push(await work())
       }
       const name = `memory of a worker, chunks of ${mebibytes} MiB`
-      const lines = counts.map((count, run) => toLine(`${name}: ${count}`, 'MiB', [figures[run] / 1024 ** 2]))
+      const lines = counts.map((count, index) => toLine(`${name}: ${count}`, 'MiB', [figures[index] / 1024 ** 2]))
       if (mebibytes < 1)
         return [...lines, toLine('… to one another', 'times', [figures[1] / figures[0]], { goal: 1.25 })]
       return [

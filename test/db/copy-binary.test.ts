@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { openSampleParser } from '../../db/copy-binary.ts'
 import { type SampleColumns, sizeOfSamples } from '../../pipeline/samples.ts'
-import { columnsOf, sampleRows, type Sample } from '../pipeline/samples-arbitrary.ts'
+import { columnsOf, fixedRows, sampleRows, type Sample } from '../pipeline/samples-arbitrary.ts'
 
 const POSTGRES_EPOCH_US = 946_684_800_000_000n
 
@@ -44,7 +44,8 @@ function copyOf(samples: readonly Sample[], extension = 0): Buffer {
 /** Parses the bytes, cut into pieces of these sizes in turn. Each piece is overwritten once it was taken, as a connection does. */
 function parse(bytes: Buffer, sizes: readonly number[] = [65_536], expected = { rows: 1, bytes: 1 }): SampleColumns {
   // Memory that was used before, and is larger than need be.
-  const parser = openSampleParser(expected, new Uint8Array(sizeOfSamples(expected.rows, expected.bytes) + 9).fill(0xa5))
+  const memory = new Uint8Array(sizeOfSamples(expected.rows, expected.bytes) + 9).fill(0xa5)
+  const parser = openSampleParser(expected, { memory })
   for (let at = 0, i = 0; at < bytes.length; i++) {
     const piece = Buffer.from(bytes.subarray(at, at + sizes[i % sizes.length]))
     parser.push(piece)
@@ -71,6 +72,22 @@ describe('a binary COPY of samples', () => {
       }),
       { numRuns: 300 },
     )
+  })
+
+  it('that is too much is refused before there is memory for it', () => {
+    const samples = fixedRows(3000, 2).map((sample) => ({ ...sample, data: new Uint8Array(10) }))
+    const told: number[] = []
+    const parser = openSampleParser(
+      { rows: 10, bytes: 100_000 },
+      {
+        admit: (rows, bytes) => {
+          told.push(rows, bytes)
+          if (rows > 2000) throw new RangeError('too much')
+        },
+      },
+    )
+    expect(() => parser.push(copyOf(samples))).toThrow(new RangeError('too much'))
+    expect(told).toEqual([11, 110, 1025, 10_250, 2049, 20_490])
   })
 
   const [bytes] = fc
