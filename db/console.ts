@@ -66,6 +66,15 @@ export async function listFailedRequests<Row>(
   )
 }
 
+/** What the last report that was written says of itself; null if there is none. */
+export async function readLastReport<Row>(db: Queryable): Promise<Row | null> {
+  const rows = await readRows<{ details: Row }>(
+    db,
+    `select details from public.maintenance_log where operation_type = 'report' order by executed_at desc limit 1`,
+  )
+  return rows[0]?.details ?? null
+}
+
 /** Every device, by name. */
 export async function listDeviceActivity<Row>(db: Queryable): Promise<Row[]> {
   return await readRows(db, 'select * from public.device_activity order by name, device_id')

@@ -13,6 +13,7 @@ import { consoleApi } from '../console/api.ts'
 import { consoleFiles } from '../console/files.ts'
 import { serveConsole, type ServerOptions } from '../console/server.ts'
 import { assertMigrated } from '../context.ts'
+import { invocation } from '../invocation.ts'
 import { createLogger } from '../logger.ts'
 
 interface Flags {
@@ -53,7 +54,8 @@ export const consoleCommand: Register = (program, bind) => {
         const log = createLogger(config?.logLevel ?? 'info')
         const pool = config && openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 2 })
         try {
-          const data = config && pool ? await ownData(pool, config) : await signInData(needSignIn(signIn))
+          const data =
+            config && pool ? await ownData(pool, config, invocation(environment)) : await signInData(needSignIn(signIn))
           const server = await serve({ ...data, host: flags.host, port, log })
           const opener = flags.open ? await openInBrowser(server.url) : null
           try {
@@ -82,10 +84,10 @@ function needSignIn(signIn: SignInConfig | null): SignInConfig {
   )
 }
 
-async function ownData(pool: Pool, config: Config): Promise<Pick<ServerOptions, 'files' | 'api'>> {
+async function ownData(pool: Pool, config: Config, command: string): Promise<Pick<ServerOptions, 'files' | 'api'>> {
   await assertReachable(pool, config.databaseUrl)
   await assertMigrated(pool)
-  return { files: await consoleFiles({ mode: 'local' }, []), api: consoleApi(pool, config) }
+  return { files: await consoleFiles({ mode: 'local', command }, []), api: consoleApi(pool, config) }
 }
 
 async function signInData({ url, key, storeOrigins }: SignInConfig): Promise<Pick<ServerOptions, 'files' | 'api'>> {

@@ -5,8 +5,9 @@ import type { JobContext } from '../../jobs/context.ts'
 import { runTick } from '../../jobs/tick.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
-import { DEV_DIRECTORY, DEV_ENVIRONMENT } from '../config.ts'
+import { DEV_DIRECTORY, DEV_ENVIRONMENT, readEnvironment } from '../config.ts'
 import { openContext } from '../context.ts'
+import { invocation } from '../invocation.ts'
 import { registerLiveDevices, registerOwnDevice, sampleLive } from '../live-devices.ts'
 import { createLogger } from '../logger.ts'
 import { startStack } from '../stack.ts'
@@ -26,6 +27,7 @@ export const devCommand: Register = (program, bind) => {
         if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
           throw usage('--port takes a number from 1 to 65535.')
         const directory = resolve(flags.dir)
+        const command = invocation(readEnvironment())
         const settings = join(directory, DEV_ENVIRONMENT)
         const setup = output.progress('starting Postgres')
         const stack = await startStack({
@@ -54,8 +56,8 @@ export const devCommand: Register = (program, bind) => {
                 ...(directory === resolve(DEV_DIRECTORY)
                   ? []
                   : Object.entries(ready).map(([key, value]) => `  export ${key}='${value}'`)),
-                `  cat FILE | coherence ingest --device ${device}`,
-                '  coherence console',
+                `  cat FILE | ${command} ingest --device ${device}`,
+                `  ${command} console --open`,
               ].join('\n'),
             )
             await Promise.all([

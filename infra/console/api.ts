@@ -8,22 +8,31 @@ import {
   listQueues,
   listTroubledChunkRows,
   readHealthRow,
+  readLastReport,
   readNetworkDeviation,
 } from '../../db/console.ts'
 import { inReadOnlyTransaction, type Queryable } from '../../db/pool.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
 import { readObject } from '../../jobs/read-object.ts'
+import type { Backend } from '../../pipeline/store-place.ts'
 import { usage } from '../command.ts'
 import type { Config } from '../config.ts'
 import { storeCache } from '../stores.ts'
-import { MOST_CHUNKS, MOST_FAILURES, type ChunksView, type DevicesView, type PipelineView } from './model.ts'
+import {
+  MOST_CHUNKS,
+  MOST_FAILURES,
+  type ChunksView,
+  type DevicesView,
+  type PipelineView,
+  type ReportRow,
+} from './model.ts'
 
 /** A page asks every few seconds: what takes longer than this is not worth the database's time. */
 const STATEMENT_MS = 15_000
 const MOST_BUCKETS = 5_000
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
-/** What the console's server answers: a document, the bytes of a chunk, or null where there is no such thing. */
+/** What the console's server answers: a document, the bytes of a chunk or of the report, or null where there is no such thing. */
 export type Answer = object | Uint8Array | null
 
 /** Answers a path under /api/ from the database, in read-only transactions. Throws USAGE for values that are malformed. */
@@ -42,6 +51,12 @@ export function consoleApi(pool: Pool, config: Config): (path: string, query: UR
       }
       case 'chunks':
         return await read(readChunks)
+      case 'report': {
+        const report = await read((tx) => readLastReport<ReportRow>(tx))
+        if (report === null) return null
+        const store = await storeOf({ backend: report.backend as Backend, bucket: report.bucket })
+        return await store.get(report.key)
+      }
     }
     const id = path.startsWith('chunks/') ? path.slice('chunks/'.length) : ''
     if (!UUID.test(id)) return null
@@ -61,6 +76,7 @@ async function readPipeline(tx: Queryable): Promise<PipelineView> {
     troubledChunks: await listTroubledChunkRows(tx, MOST_FAILURES),
     failedAnalyses: await listFailedRequests(tx, 'analysis_jobs', MOST_FAILURES),
     failedExports: await listFailedRequests(tx, 'sample_exports', MOST_FAILURES),
+    report: await readLastReport(tx),
   }
 }
 

@@ -5,9 +5,12 @@ import type { Database } from '../../db/database.types.ts'
 type Views = Database['public']['Views']
 type Tables = Database['public']['Tables']
 
-/** How a page finds its data: `local` from the server it came from, `sign-in` from a Supabase project with somebody's session. */
+/**
+ * How a page finds its data: `local` from the server it came from, which was started by `command console`; `sign-in` from a Supabase
+ * project with somebody's session.
+ */
 export type ConsoleConfig =
-  | { readonly mode: 'local' }
+  | { readonly mode: 'local'; readonly command: string }
   | { readonly mode: 'sign-in'; readonly url: string; readonly key: string }
 
 export type PipelineHealthRow = Views['pipeline_health']['Row']
@@ -52,6 +55,18 @@ export interface DeadLetterRow {
   readonly failed_at: string
 }
 
+/** The newest report that was written to the store. Where it is, `key` of `bucket` of `backend`, is for the console's server. */
+export interface ReportRow {
+  /** The day's begin and the verdict. */
+  readonly from: string
+  readonly verdict: string
+  readonly url: string
+  readonly url_expires_at: string
+  readonly backend: string
+  readonly bucket: string
+  readonly key: string
+}
+
 export interface PipelineView {
   readonly health: PipelineHealthRow
   /** Null for users, who see no queues. */
@@ -60,6 +75,8 @@ export interface PipelineView {
   readonly troubledChunks: readonly ChunkListRow[]
   readonly failedAnalyses: readonly FailedRequestRow[]
   readonly failedExports: readonly FailedRequestRow[]
+  /** Null where none was written yet, and for all but admins: it shows everybody's devices. */
+  readonly report: ReportRow | null
 }
 
 export interface DevicesView {

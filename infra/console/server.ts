@@ -88,7 +88,7 @@ export async function serveConsole({ host, port, files, api, log }: ServerOption
 function send(response: ServerResponse, status: number, body: object): void {
   if (response.headersSent) return void response.destroy()
   const bytes = body instanceof Uint8Array
-  response.writeHead(status, { 'Content-Type': bytes ? 'application/vnd.apache.arrow.file' : 'application/json' })
+  response.writeHead(status, { 'Content-Type': bytes ? 'application/octet-stream' : 'application/json' })
   response.end(bytes ? body : JSON.stringify(body))
 }
 

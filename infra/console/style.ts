@@ -51,7 +51,10 @@ pre { font: .875rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans M
 footer { margin-top: 4rem; }
 h2 { overflow-wrap: anywhere; }
 .number + td:not(.number), .number + th:not(.number) { padding-left: .9rem; }
-.reason { display: block; min-width: 15rem; }
+.reason { display: block; min-width: 10rem; max-width: 30rem; }
+code.id { white-space: normal; overflow-wrap: anywhere; display: block; min-width: 10.5rem; }
+h2 + .table, h3 + .table { margin-top: .75rem; }
+.caption { max-width: 46rem; }
 footer button { margin-left: .5rem; }
 td button { padding: .1rem .7rem; }
 @media screen and (max-width: 44rem) { .command { align-items: stretch; flex-direction: column; padding: .6rem .75rem; } .command button { align-self: start; }

@@ -1,10 +1,21 @@
 import { createHash } from 'node:crypto'
+import type { Locator } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ConsoleServer } from '../../infra/console/server.ts'
 import { fairBytes } from '../fixtures/network-hours.ts'
 import { CHROMIUM, findAxeViolations, NO_CHROMIUM, openBrowser, type TestBrowser } from '../harness/browser.ts'
-import { DESK, originOf, PHONE, serveDatabase } from '../harness/console.ts'
+import { DESK, findTooWide, originOf, PHONE, serveDatabase } from '../harness/console.ts'
 import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
+
+/** The smallest, by Holm. */
+const adjusted = (ps: readonly number[]) => Math.min(1, ps.length * Math.min(...ps))
+
+/** Whether it is whole within the window's width, nothing scrolled. */
+async function isInSight(one: Locator): Promise<boolean> {
+  const box = await one.boundingBox()
+  const { width } = one.page().viewportSize()!
+  return box !== null && box.x >= 0 && box.x + box.width <= width
+}
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -57,8 +68,10 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? ''
         const { page, messages, requests, close } = await browser.visit(server.url, view, [originOf(server.url)])
         try {
           await page.click('nav a[href="#chunks"]')
-          await page.click(`button[aria-label="Open chunk ${id}"]`)
-          const table = page.locator('table:has(#chunk-tests)')
+          const button = page.locator(`button[aria-label="Open chunk ${id}"]`)
+          expect(await isInSight(button)).toBe(true)
+          await button.click()
+          const table = page.locator('table[aria-labelledby=chunk-tests]')
           await table.waitFor()
           expect(await page.evaluate('document.activeElement.id')).toBe('chunk')
           for (const { device_id: device, results } of tests.devices) {
@@ -66,22 +79,23 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? ''
             const rows = await table.locator('tbody tr').evaluateAll((all) => all.map((row) => row.textContent))
             expect(rows).toHaveLength(results.length)
             results.forEach(({ test, p_values: ps }: { test: string; p_values: number[] }, i: number) => {
-              const p =
-                ps.length === 0
-                  ? '–'
-                  : Math.min(...ps) > 0.9995
-                    ? '> .999'
-                    : Math.min(...ps)
-                        .toFixed(3)
-                        .slice(1)
-              expect(rows[i]).toMatch(new RegExp(`^${test}${p}`))
+              const p = ps.length === 0 ? '–' : adjusted(ps) > 0.9995 ? '> .999' : adjusted(ps).toFixed(3).slice(1)
+              expect(rows[i]).toContain(`${p}${ps.length > 1 ? ` of ${ps.length}` : ''}`)
+              expect(rows[i]).toMatch(new RegExp(`^${test}`))
             })
+            expect(await page.locator('.tools option:checked').textContent()).toMatch(/^device .* \([0-9a-f]{8}\)$/)
           }
-          expect(await findAxeViolations(page)).toEqual([])
-          const [content, window] = await page.evaluate<[number, number]>(
-            '[document.documentElement.scrollWidth, document.documentElement.clientWidth]',
+          expect(await table.locator('tbody td:nth-child(4)', { hasText: /\d{4}\.0000/ }).count()).toBe(0)
+          for (const head of ['Result', 'Alarms']) {
+            expect(await isInSight(page.locator('th', { hasText: head })), head).toBe(true)
+          }
+          expect(await page.locator('table[aria-labelledby=chunk-devices] tbody th').allInnerTexts()).toEqual(
+            tests.devices.map(({ device_id: device }: { device_id: string }) =>
+              expect.stringMatching(new RegExp(`^device .*${device.slice(0, 8)}$`)),
+            ),
           )
-          expect(content).toBeLessThanOrEqual(window)
+          expect(await findAxeViolations(page)).toEqual([])
+          expect(await findTooWide(page)).toEqual([])
           expect({ messages, requests }).toEqual({ messages: [], requests: [] })
         } finally {
           await close()

@@ -54,7 +54,9 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the console${CHROMIUM ? ''
           expect(await page.textContent('.verdict')).toMatch(/^After 3,600 seconds/)
           await page.click('nav a[href="#chunks"]')
           await page.getByText('Newest chunks').waitFor()
-          expect(await page.locator('#chunks-table ~ tbody th').allTextContents()).toEqual([person.chunk])
+          expect(await page.locator('table[aria-labelledby=chunks-table] tbody th').allTextContents()).toEqual([
+            person.chunk,
+          ])
           expect(await page.locator('button', { hasText: /^Open$/ }).count()).toBe(who === 'ada' ? 1 : 0)
           await page.click('nav a[href="#pipeline"]')
           await page.getByText('Chunks verified').waitFor()

@@ -1,10 +1,10 @@
 import { chmodSync, existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
 import type { DevicesView } from '../../infra/console/model.ts'
 import { fairBytes } from '../fixtures/network-hours.ts'
 import { CHROMIUM, openBrowser } from '../harness/browser.ts'
-import { createCli } from './run-cli.ts'
+import { createCli, ENTRY } from './run-cli.ts'
 
 test('bytes of a pipe are on the page, with no setting and no id', async () => {
   const cli = createCli()
@@ -12,7 +12,9 @@ test('bytes of a pipe are on the page, with no setting and no id', async () => {
   chmodSync(cli.directory, 0o755)
   const dev = cli.start(['dev'])
   try {
-    await dev.seen(/coherence ingest --device mine\n/)
+    const [, command] = await dev.seen(/ {2}cat FILE \| (.*) ingest --device mine\n/)
+    // Started by its file, so to be typed by its file.
+    expect(resolve(cli.directory, command.replace(/^node /, ''))).toBe(ENTRY)
     const ingest = await cli.run(['ingest', '--device', 'mine', '--json'], { input: fairBytes('own', 51_200) })
     expect(ingest.json()).toMatchObject({ samples: 100, bytes: 51_200 })
     const unknown = await cli.run(['ingest', '--device', 'yours'], { input: 'x' })

@@ -39,7 +39,7 @@ interface ViewProps {
 
 function Pipeline({ source }: ViewProps): VNode {
   const polled = usePoll<PipelineView>('pipeline', source.readPipeline)
-  return frame('pipeline', source, polled, pipelineVerdict, pipelineView)
+  return frame('pipeline', source, polled, pipelineVerdict, (view, now) => pipelineView(view, now, source))
 }
 
 function Devices({ source }: ViewProps): VNode {

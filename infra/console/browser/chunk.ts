@@ -1,20 +1,33 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { formatCount, formatFixed, formatInteger, formatP, formatTime } from '../../../pipeline/report/format.ts'
+import { holm } from '../../../pipeline/multiple-testing.ts'
+import {
+  cleanText,
+  cutText,
+  formatCount,
+  formatFixed,
+  formatInteger,
+  formatP,
+  formatTime,
+} from '../../../pipeline/report/format.ts'
 import type { TestResult } from '../../../pipeline/tests/definition.ts'
 import type { ChunkDevice, OpenedChunk } from './open-chunk.ts'
-import { facts, flag, formatBytes, table } from './parts.ts'
+import { facts, flag, formatBytes, name, table } from './parts.ts'
+
+/** The names of devices by id, as far as they are known. */
+export type DeviceNames = ReadonlyMap<string, string>
 
 /** An opened chunk: what it is, its devices, the battery on one of them, its first rows. */
-export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VNode {
+export function Chunk(given: { title: string; chunk: OpenedChunk; names: DeviceNames }): VNode {
+  const { title, chunk, names } = given
   const [chosen, setChosen] = useState(chunk.devices[0]?.device_id)
   const heading = useRef<HTMLHeadingElement>(null)
   // It was asked for: readers of screens and keyboards are taken to it.
   useEffect(() => heading.current?.focus(), [])
   const device = chunk.devices.find(({ device_id: id }) => id === chosen)
   return html`<section aria-labelledby="chunk">
-    <h2 id="chunk" tabindex="-1" ref=${heading}>${name}</h2>
+    <h2 id="chunk" tabindex="-1" ref=${heading}>${title}</h2>
     ${facts([
       ['Samples', formatCount(chunk.rows), formatBytes(chunk.bytes)],
       ['Devices', formatInteger(chunk.devices.length), `${formatInteger(alarmsOf(chunk.devices))} alarms`],
@@ -29,7 +42,7 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
       </div>
       <div>
         <dt>SHA-256</dt>
-        <dd>${hashText(name, chunk)}</dd>
+        <dd>${hashText(title, chunk)}</dd>
       </div>
     </dl>
     ${table({
@@ -37,23 +50,23 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
       caption: 'Devices in this chunk. A segment is a run of samples whose sequence has no gap.',
       columns: [
         { head: 'Device' },
+        { head: 'Alarms', numeric: true },
         { head: 'Samples', numeric: true },
         { head: 'Bytes', numeric: true },
         { head: 'Segments', numeric: true },
         { head: 'Missing', numeric: true },
         { head: 'Duplicates', numeric: true },
-        { head: 'Alarms', numeric: true },
       ],
       rows: chunk.devices.slice(0, MOST_DEVICES).map((row) => ({
         key: row.device_id,
         cells: [
-          html`<code>${row.device_id}</code>`,
+          deviceCell(row.device_id, names),
+          row.alarms.length === 0 ? '0' : html`${flag('Alarm')} ${row.alarms.length}`,
           formatInteger(row.samples),
           formatInteger(row.bytes),
           formatInteger(row.segments),
           formatInteger(row.missing),
           formatInteger(row.duplicates),
-          row.alarms.length === 0 ? '0' : html`${flag('Alarm')} ${row.alarms.length}`,
         ],
       })),
     })}
@@ -69,7 +82,7 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
               value=${chosen}
               onChange=${(event: Event) => setChosen((event.target as HTMLSelectElement).value)}
             >
-              ${chunk.devices.map(({ device_id: id }) => html`<option value=${id}>${id}</option>`)}
+              ${chunk.devices.map(({ device_id: id }) => html`<option value=${id}>${optionText(id, names)}</option>`)}
             </select>
           </label>
         </div>
@@ -90,7 +103,7 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
         key: String(i),
         cells: [
           html`<span class="nowrap">${row.timestamp.slice(0, 23).replace('T', ' ')}</span>`,
-          html`<code class="nowrap" title=${row.deviceId}>${row.deviceId.slice(0, 8)}</code>`,
+          shortDevice(row.deviceId, names),
           row.sequence,
           formatInteger(row.bytes),
           html`<code class="nowrap">${row.hex}</code>`,
@@ -101,39 +114,68 @@ export function Chunk({ name, chunk }: { name: string; chunk: OpenedChunk }): VN
 }
 
 const MOST_DEVICES = 100
+const LONGEST_OPTION = 30
 
 function testsTable(device: ChunkDevice, version: string): VNode {
   const alarms = new Set(device.alarms.map(({ test }) => test))
   return table({
     id: 'chunk-tests',
-    caption: `The battery that the pipeline runs on every chunk, version ${version}, run here. P is that of an ideal source; an alarm is below 10⁻⁹.`,
-    columns: [{ head: 'Test' }, { head: 'P', numeric: true }, { head: 'Statistic', numeric: true }, { head: 'Result' }],
+    caption:
+      `The battery that the pipeline runs on every chunk, version ${version}, run here. P is that of an ideal source; an alarm is a ` +
+      'single P below 10⁻⁹. Where a test has several, the smallest is shown, multiplied by their number (Holm).',
+    columns: [{ head: 'Test' }, { head: 'Result' }, { head: 'P', numeric: true }, { head: 'Statistic', numeric: true }],
     rows: device.results.map((result) => ({
       key: result.test,
       cells: [
         html`<code>${result.test}</code>`,
-        html`<span class="nowrap">${pText(result)}</span>`,
-        formatFixed(result.statistic, 4),
         alarms.has(result.test)
-          ? html`${flag('Alarm')} alarm`
+          ? html`<span class="nowrap">${flag('Alarm')} alarm</span>`
           : result.status === 'ok'
             ? 'ok'
             : html`<span class="reason">${result.reason ?? result.status}</span>`,
+        html`<span class="nowrap">${pText(result)}</span>`,
+        statisticText(result.statistic),
       ],
     })),
   })
 }
 
-/** The smallest of several, with their number. */
+/** The smallest of several, adjusted, with their number. */
 function pText({ p_values: ps }: TestResult): string {
   if (ps.length === 0) return '–'
-  return ps.length === 1 ? formatP(ps[0]) : `${formatP(Math.min(...ps))} of ${ps.length}`
+  return ps.length === 1 ? formatP(ps[0]) : `${formatP(Math.min(...holm(ps)))} of ${ps.length}`
+}
+
+/** Counts as what they are, all else with as many digits as say something. */
+function statisticText(value: number | null): string {
+  if (value === null) return '–'
+  if (Number.isInteger(value)) return formatInteger(value)
+  return formatFixed(value, Math.abs(value) >= 1000 ? 1 : 4)
+}
+
+/** The name with the begin of the id, which tells those of one name apart; the id where no name is known. */
+function deviceCell(id: string, names: DeviceNames): VNode {
+  const known = names.get(id)
+  if (known === undefined) return html`<code class="id">${id}</code>`
+  return html`<span class="name" title=${id}>${name(known)} <code class="unit">${id.slice(0, 8)}</code></span>`
+}
+
+function shortDevice(id: string, names: DeviceNames): VNode {
+  const known = names.get(id)
+  if (known === undefined) return html`<code class="nowrap" title=${id}>${id.slice(0, 8)}</code>`
+  return html`<span class="name" title=${id}>${name(known)}</span>`
+}
+
+/** An option holds text alone. */
+function optionText(id: string, names: DeviceNames): string {
+  const known = names.get(id)
+  return known === undefined ? id : `${cutText(cleanText(known), LONGEST_OPTION)} (${id.slice(0, 8)})`
 }
 
 /** The pipeline names a file by the first 16 digits of its hash. */
-function hashText(name: string, { sha256 }: OpenedChunk): VNode | string {
+function hashText(file: string, { sha256 }: OpenedChunk): VNode | string {
   if (sha256 === null) return 'Only pages over https may compute it.'
-  const [, named] = /-([0-9a-f]{16})\.arrow$/.exec(name) ?? []
+  const [, named] = /-([0-9a-f]{16})\.arrow$/.exec(file) ?? []
   const found = html`<code>${sha256}</code>`
   if (named === undefined) return found
   return named === sha256.slice(0, 16)

@@ -13,7 +13,7 @@ type Hosted = Extract<ConsoleConfig, { mode: 'sign-in' }>
 
 const config = (await (await fetch('config.json')).json()) as ConsoleConfig
 if (config.mode === 'local') {
-  render(html`<${App} source=${localSource()} />`, document.body)
+  render(html`<${App} source=${localSource(config.command)} />`, document.body)
 } else {
   const { createClient } = await import('@supabase/supabase-js')
   const auth = { flowType: 'pkce' } as const

@@ -76,27 +76,29 @@ export function table(given: {
   rows: readonly { key: string; cells: readonly ComponentChildren[] }[]
 }): VNode {
   const side = (i: number) => (given.columns[i].numeric ? 'number' : undefined)
-  return html`<div class="scroll" role="region" aria-labelledby=${given.id} tabindex="0">
-    <table>
-      <caption id=${given.id}>
-        ${given.caption}
-      </caption>
-      <thead>
-        <tr>
-          ${given.columns.map(({ head }, i) => html`<th scope="col" class=${side(i)}>${head}</th>`)}
-        </tr>
-      </thead>
-      <tbody>
-        ${given.rows.map(
-          ({ key, cells }) =>
-            html`<tr key=${key}>
-              ${cells.map((cell, i) =>
-                i === 0 ? html`<th scope="row" class=${side(i)}>${cell}</th>` : html`<td class=${side(i)}>${cell}</td>`,
-              )}
-            </tr>`,
-        )}
-      </tbody>
-    </table>
+  return html`<div class="table">
+    <p class="caption" id=${given.id}>${given.caption}</p>
+    <div class="scroll" role="region" aria-labelledby=${given.id} tabindex="0">
+      <table aria-labelledby=${given.id}>
+        <thead>
+          <tr>
+            ${given.columns.map(({ head }, i) => html`<th scope="col" class=${side(i)}>${head}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${given.rows.map(
+            ({ key, cells }) =>
+              html`<tr key=${key}>
+                ${cells.map((cell, i) =>
+                  i === 0
+                    ? html`<th scope="row" class=${side(i)}>${cell}</th>`
+                    : html`<td class=${side(i)}>${cell}</td>`,
+                )}
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>
   </div>`
 }
 

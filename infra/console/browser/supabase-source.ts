@@ -1,6 +1,6 @@
 import type { PostgrestError, SupabaseClient } from '@supabase/supabase-js'
 import type { Database } from '../../../db/database.types.ts'
-import { type ExportFile, type ExportRow, MOST_CHUNKS, MOST_FAILURES } from '../model.ts'
+import { type ExportFile, type ExportRow, MOST_CHUNKS, MOST_FAILURES, type ReportRow } from '../model.ts'
 import { type ConsoleSource, SignedOutError } from './source.ts'
 
 type Client = SupabaseClient<Database>
@@ -15,6 +15,7 @@ const CHUNK_COLUMNS =
 export function supabaseSource(client: Client, email: string): ConsoleSource {
   return {
     who: `What ${email} may see.`,
+    command: 'coherence',
     async readPipeline() {
       const since = new Date(Date.now() - WEEK_MS).toISOString()
       const failed = (table: 'analysis_jobs' | 'sample_exports') =>
@@ -25,7 +26,7 @@ export function supabaseSource(client: Client, email: string): ConsoleSource {
           .gt('completed_at', since)
           .order('completed_at', { ascending: false })
           .limit(MOST_FAILURES)
-      const [health, troubled, analyses, exports] = await Promise.all([
+      const [health, troubled, analyses, exports, reports] = await Promise.all([
         client.from('pipeline_health').select().single(),
         client
           .from('storj_chunks')
@@ -35,6 +36,13 @@ export function supabaseSource(client: Client, email: string): ConsoleSource {
           .limit(MOST_FAILURES),
         failed('analysis_jobs'),
         failed('sample_exports'),
+        // An admin's to read; others get no row.
+        client
+          .from('maintenance_log')
+          .select('details')
+          .eq('operation_type', 'report')
+          .order('executed_at', { ascending: false })
+          .limit(1),
       ])
       return {
         health: found(health),
@@ -43,6 +51,7 @@ export function supabaseSource(client: Client, email: string): ConsoleSource {
         troubledChunks: found(troubled),
         failedAnalyses: found(analyses),
         failedExports: found(exports),
+        report: (found(reports)[0]?.details as unknown as ReportRow | undefined) ?? null,
       }
     },
     async readDevices() {

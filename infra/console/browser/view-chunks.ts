@@ -1,9 +1,9 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
-import { formatCount, formatInteger } from '../../../pipeline/report/format.ts'
+import { cleanText, formatCount, formatInteger } from '../../../pipeline/report/format.ts'
 import type { ChunkListRow, ChunksView, ExportFile } from '../model.ts'
-import { Chunk } from './chunk.ts'
+import { Chunk, type DeviceNames } from './chunk.ts'
 import type { OpenedChunk } from './open-chunk.ts'
 import { flag, formatBytes, table, time } from './parts.ts'
 import type { ConsoleSource } from './source.ts'
@@ -14,7 +14,7 @@ const MOST_BYTES = 512 * 1024 ** 2
 type State =
   | { readonly is: 'closed' }
   | { readonly is: 'opening'; readonly name: string }
-  | { readonly is: 'open'; readonly name: string; readonly chunk: OpenedChunk }
+  | { readonly is: 'open'; readonly name: string; readonly chunk: OpenedChunk; readonly names: DeviceNames }
   | { readonly is: 'failed'; readonly name: string; readonly error: string }
 
 /** One sentence on the chunks. */
@@ -31,7 +31,8 @@ export function ChunkBrowser({ view, source }: { view: ChunksView; source: Conso
   const open = async (name: string, read: () => Promise<Uint8Array<ArrayBuffer>>) => {
     setState({ is: 'opening', name })
     try {
-      setState({ is: 'open', name, chunk: await openInWorker(await read()) })
+      const [chunk, names] = await Promise.all([read().then(openInWorker), readNames(source)])
+      setState({ is: 'open', name, chunk, names })
     } catch (error) {
       setState({ is: 'failed', name, error: (error as Error).message })
     }
@@ -78,7 +79,7 @@ export function ChunkBrowser({ view, source }: { view: ChunksView; source: Conso
     <div role="alert">
       ${state.is === 'failed' && html`<p>${flag('Failed')} <strong>${state.name}</strong> ${` does not open: ${state.error}`}</p>`}
     </div>
-    ${state.is === 'open' && html`<${Chunk} key=${state.name} name=${state.name} chunk=${state.chunk} />`}
+    ${state.is === 'open' && html`<${Chunk} key=${state.name} title=${state.name} chunk=${state.chunk} names=${state.names} />`}
     ${view.exports !== null && exportsSection(view, open)} ${chunksSection(view.chunks, source, open)}
   `
 }
@@ -89,11 +90,11 @@ function chunksSection(chunks: readonly ChunkListRow[], { readChunk }: ConsoleSo
   if (chunks.length === 0) return null
   const columns = [
     { head: 'Chunk' },
+    ...(readChunk === undefined ? [] : [{ head: 'Open' }]),
+    { head: 'State' },
     { head: html`First sample <span class="unit">UTC</span>` },
     { head: 'Samples', numeric: true },
     { head: 'Payload', numeric: true },
-    { head: 'State' },
-    ...(readChunk === undefined ? [] : [{ head: 'Open' }]),
   ]
   return html`<section aria-labelledby="newest">
     <h2 id="newest">Newest chunks</h2>
@@ -105,17 +106,17 @@ function chunksSection(chunks: readonly ChunkListRow[], { readChunk }: ConsoleSo
     }
     ${table({
       id: 'chunks-table',
-      caption: `The ${formatInteger(chunks.length)} with the newest samples.`,
+      caption: chunks.length === 1 ? 'The only one.' : `The ${formatInteger(chunks.length)} with the newest samples.`,
       columns,
       rows: chunks.map((chunk) => ({
         key: chunk.id,
         cells: [
-          html`<code>${chunk.id}</code>`,
+          html`<code class="id">${chunk.id}</code>`,
+          ...(readChunk === undefined ? [] : [openButton(chunk, () => void open(chunk.id, () => readChunk(chunk.id)))]),
+          stateOf(chunk),
           time(chunk.min_timestamp),
           formatCount(chunk.sample_count),
           html`<span class="nowrap">${formatBytes(chunk.byte_count)}</span>`,
-          stateOf(chunk),
-          ...(readChunk === undefined ? [] : [openButton(chunk, () => void open(chunk.id, () => readChunk(chunk.id)))]),
         ],
       })),
     })}
@@ -144,16 +145,14 @@ function exportsSection({ exports }: ChunksView, open: Open): VNode {
             caption: 'Files of exports whose links still hold.',
             columns: [
               { head: 'File' },
+              { head: 'Open' },
               { head: 'Samples', numeric: true },
               { head: 'Size', numeric: true },
-              { head: 'Open' },
             ],
             rows: files.map(({ row, file }) => ({
               key: `${row.id}/${file.file_name}`,
               cells: [
-                html`<code>${file.file_name}</code>`,
-                formatCount(file.samples),
-                html`<span class="nowrap">${formatBytes(file.bytes)}</span>`,
+                html`<code class="id">${file.file_name}</code>`,
                 html`<button
                   type="button"
                   aria-label=${`Open ${file.file_name}`}
@@ -161,6 +160,8 @@ function exportsSection({ exports }: ChunksView, open: Open): VNode {
                 >
                   Open
                 </button>`,
+                formatCount(file.samples),
+                html`<span class="nowrap">${formatBytes(file.bytes)}</span>`,
               ],
             })),
           })
@@ -177,6 +178,13 @@ async function download({ url, bytes }: ExportFile): Promise<Uint8Array<ArrayBuf
   })
   if (!response.ok) throw new Error(`its store answers ${response.status}. Links hold for 24 hours.`)
   return new Uint8Array(await response.arrayBuffer())
+}
+
+/** Of no use to wait for, or to fail with: without names there are ids. */
+async function readNames(source: ConsoleSource): Promise<DeviceNames> {
+  const { devices } = await source.readDevices().catch(() => ({ devices: [] }))
+  const named = devices.filter(({ name }) => cleanText(name).trim() !== '')
+  return new Map(named.map(({ device_id: id, name }) => [id, name]))
 }
 
 /** Decodes and tests in a worker, which ends then. */

@@ -6,7 +6,7 @@ import { formatCount, formatFixed, formatInteger } from '../../../pipeline/repor
 import type { DeviceRow, DevicesView } from '../model.ts'
 import { ago, flag, name, table } from './parts.ts'
 
-/** An active device that was last seen longer ago is called silent. */
+/** An active device that was last seen longer ago, or never, is called silent. */
 const SILENT_SECONDS = 300
 /** More take the page a while to draw every five seconds. */
 const MOST_ROWS = 100
@@ -14,7 +14,8 @@ const MOST_ROWS = 100
 const CAPTION =
   'Rate, samples and entropy are of the newest hour with any: samples a second in the seconds that have some, and the plug-in entropy of ' +
   'the bytes. Last seen is to the minute. '
-const MARKED = ' marks what is silent, and entropy three standard deviations below that of as many ideal bytes.'
+const MARKED =
+  ' marks what is silent or was never seen, and entropy three standard deviations below that of as many ideal bytes.'
 
 type Order = 'name' | 'seen' | 'entropy'
 
@@ -74,7 +75,7 @@ export function DeviceList({ view, now }: { view: DevicesView; now: Date }): VNo
     ${
       rows.length === 0
         ? html`<p>
-            ${wanted === '' ? 'A device is a row of devices; `coherence dev --live` makes some.' : 'No device has this in its name, or at the begin of its id.'}
+            ${wanted === '' ? 'A device is a row of devices; the command `dev --live` makes some.' : 'No device has this in its name, or at the begin of its id.'}
           </p>`
         : table({
             id: 'devices-table',
@@ -123,7 +124,7 @@ function cellsOf(device: Shown, now: Date) {
 }
 
 function isSilent({ status, last_seen_at: seen }: DeviceRow, now: Date): boolean {
-  return status === 'active' && seen !== null && now.getTime() - timeOf(seen) > 1000 * SILENT_SECONDS
+  return status === 'active' && now.getTime() - timeOf(seen) > 1000 * SILENT_SECONDS
 }
 
 function isLowEntropy({ byte_count: bytes, entropy_estimate: entropy }: DeviceRow): boolean {

@@ -3,11 +3,14 @@ import type { VNode } from 'preact'
 import { useMemo } from 'preact/hooks'
 import { csvUrl, toCsv } from '../../../pipeline/report/csv.ts'
 import { drawWalk } from '../../../pipeline/report/figure-walks.ts'
-import { formatFixed, formatInteger } from '../../../pipeline/report/format.ts'
+import { formatFixed, formatInteger, formatP } from '../../../pipeline/report/format.ts'
 import type { NetworkPart, TracePoint } from '../../../pipeline/report/report-data.ts'
+import { chiSquareUpper, normalTwoSided } from '../../../pipeline/special.ts'
 import type { DeviationRow, NetworkRange, NetworkView } from '../model.ts'
 
 const HOUR = 3600
+/** Quantile of the standard normal at .975: network_deviation() draws its envelope by it. */
+const NORMAL_975 = 1.959963984540054
 
 /** How far back, and by buckets of how many seconds. */
 export const RANGES = {
@@ -26,12 +29,28 @@ export function rangeOf(chosen: RangeName, now: Date): NetworkRange {
   return { from: iso(to - seconds), to: iso(to), bucketSeconds: bucket }
 }
 
-/** One sentence on where the network is. */
+/** One sentence on where the network is. It is read every few seconds, so it calls nothing rare or not. */
 export function networkVerdict({ walk }: NetworkView): string {
   const last = walk.at(-1)
   if (last === undefined) return 'No second of this time has a trial yet.'
-  const inside = Math.abs(last.pair_deviation) <= last.pair_pointwise_95
-  return `After ${formatInteger(last.seconds)} seconds the pair products are ${inside ? 'within' : 'outside'} their 95 % envelope.`
+  const { z, p } = pairTest(last)
+  return `After ${formatInteger(last.seconds)} seconds the pair products are at ${unbroken(`z = ${formatFixed(z, 2)}`)}, ${unbroken(`P ${relation(p)}`)}.`
+}
+
+/** The end of the walk is a test, two-sided; the envelope there is its standard deviation times the normal's quantile. */
+function pairTest({ pair_deviation: value, pair_pointwise_95: edge }: DeviationRow): { z: number; p: number } {
+  const z = edge > 0 ? (NORMAL_975 * value) / edge : 0
+  return { z, p: normalTwoSided(z) }
+}
+
+function unbroken(text: string): string {
+  return text.replaceAll(' ', '\u00a0')
+}
+
+/** `= .021`, or as a very small one is written. */
+function relation(p: number): string {
+  const text = formatP(p)
+  return /^[<>]/.test(text) ? text : `= ${text}`
 }
 
 export function NetworkWalks(given: {
@@ -77,17 +96,23 @@ export function NetworkWalks(given: {
   `
 }
 
-function pairText({ pair_deviation: value, pair_pointwise_95: edge }: DeviationRow): string {
+function pairText(last: DeviationRow): string {
+  const { pair_deviation: value, pair_pointwise_95: edge } = last
+  const { z, p } = pairTest(last)
   return (
     ` end at ${formatFixed(value, 1)}; the envelope there is ± ${formatFixed(edge, 1)}. Upward means that devices deviate together. ` +
-    'The dashed lines are pointwise: at any one moment an ideal network is within them with probability .95, and many cross them at some time. '
+    `The end is one look, z = ${formatFixed(z, 2)} with two-sided P ${relation(p)}. This page looks again every five seconds: whoever ` +
+    'waits for a small P sees one. An event that was declared before, and the report of a day, are looked at once. The dashed lines ' +
+    'are pointwise: at any one moment an ideal network is within them with probability .95, and many cross them at some time. '
   )
 }
 
-function netvarText({ netvar_deviation: value, netvar_pointwise_95: edge }: DeviationRow): string {
+function netvarText({ netvar_deviation: value, netvar_pointwise_95: edge, seconds }: DeviationRow): string {
+  const p = chiSquareUpper(value + seconds, seconds)
   return (
     ` ends at ${formatFixed(value, 1)}; the envelope there is ${formatFixed(edge, 1)}. The sum of S² − 1, S being Stouffer’s Z of a ` +
-    'second’s devices; an ideal network is below the dashed line at any one moment with probability .95.'
+    'second’s devices; an ideal network is below the dashed line at any one moment with probability .95. ' +
+    `One look at the end: upper P ${relation(p)}.`
   )
 }
 

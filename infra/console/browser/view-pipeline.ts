@@ -2,6 +2,8 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { formatCount, formatInteger } from '../../../pipeline/report/format.ts'
 import type { ChunkListRow, PipelineView } from '../model.ts'
+import { Report } from './report.ts'
+import type { ConsoleSource } from './source.ts'
 import { ago, Command, facts, flag, formatAge, table } from './parts.ts'
 
 /** Workers pack what is five minutes old, unless they are told otherwise; this long it should never wait. */
@@ -14,7 +16,7 @@ interface Failure {
   readonly what: string
   readonly error: string
   readonly at: string | null
-  /** What a maintainer runs; null where only its user can do something. */
+  /** The command, and its arguments, that a maintainer runs; null where only its user can do something. */
   readonly command: string | null
 }
 
@@ -29,8 +31,8 @@ export function pipelineVerdict(view: PipelineView, now: Date): string {
   return 'All is well.'
 }
 
-export function pipelineView(view: PipelineView, now: Date): VNode {
-  const { health, queues } = view
+export function pipelineView(view: PipelineView, now: Date, source: ConsoleSource): VNode {
+  const { health, queues, report } = view
   const failures = listFailures(view)
   return html`
     ${facts([
@@ -56,6 +58,7 @@ export function pipelineView(view: PipelineView, now: Date): VNode {
         `queued, ${formatInteger(health.running_analyses ?? 0)} running`,
       ],
     ])}
+    ${report !== null && html`<${Report} report=${report} now=${now} read=${source.readReport} />`}
     <section aria-labelledby="failures">
       <h2 id="failures">Failures</h2>
       ${
@@ -70,7 +73,7 @@ export function pipelineView(view: PipelineView, now: Date): VNode {
                     html`<li key=${failure.key}>
                       <h3>${flag('Failed')} ${failure.what} <span class="unit">${ago(failure.at, now, '')}</span></h3>
                       <pre tabindex="0">${failure.error}</pre>
-                      ${failure.command !== null && html`<${Command} text=${failure.command} />`}
+                      ${failure.command !== null && html`<${Command} text=${`${source.command} ${failure.command}`} />`}
                     </li>`,
                 )}
               </ul>`
@@ -134,14 +137,14 @@ function listFailures(view: PipelineView): Failure[] {
       what: `Job of ${letter.queue}`,
       error: letter.error ?? 'It gave no reason.',
       at: letter.failed_at,
-      command: 'coherence backfill redrive',
+      command: 'backfill redrive',
     })),
     ...view.troubledChunks.map((chunk) => ({
       key: chunk.id,
       what: chunk.status === 'failed' ? `Chunk ${chunk.id}` : `Chunk ${chunk.id}, still tried`,
       error: chunk.last_error ?? 'It gave no reason.',
       at: chunk.updated_at,
-      command: `coherence backfill ${chunk.status === 'uploaded' ? 'tests' : 'chunks'} ${rangeOf(chunk)}`,
+      command: `backfill ${chunk.status === 'uploaded' ? 'tests' : 'chunks'} ${rangeOf(chunk)}`,
     })),
     ...view.failedAnalyses.map((row) => ({ ...row, what: `Analysis ${row.id}` })),
     ...view.failedExports.map((row) => ({ ...row, what: `Export ${row.id}` })),
