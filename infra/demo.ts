@@ -89,7 +89,7 @@ export async function runDemo(options: Stage & { seconds: number; directory: str
       const findings = await readFindings(context, devices, from, to)
       const report = join(storageDirectory, 'report.html')
       await writeFile(report, await renderReport(await reportOf(context, from, to, signal)))
-      finish.end(relative(process.cwd(), report))
+      finish.end(`${findings.pruned.rows} old rows gone, their chunk kept`)
       const samples = live.samples + archive.samples
       const root = join(storageDirectory, context.store.bucket)
       return {
@@ -126,7 +126,7 @@ export async function runDemo(options: Stage & { seconds: number; directory: str
 
 /** Makes chunks of all that waits, and does what that entails. */
 async function packAndProve(context: JobContext, { output, signal }: Stage): Promise<void> {
-  const progress = output.progress('packing, proving, rolling up')
+  const progress = output.progress('packing and proving')
   while (await packOnce(context, true)) signal.throwIfAborted()
   const { completed } = await runWorker(context, {
     mode: 'drain',

@@ -31,6 +31,7 @@ export interface Progress {
 }
 
 const BAR_WIDTH = 24
+const LEAST_BAR = 8
 
 /** Lines are broken here where words allow it. */
 const WIDTH = 80
@@ -63,8 +64,11 @@ export async function createOutput(json: boolean): Promise<Output> {
       return {
         isSeen: true,
         update(text, done, total, unit) {
-          const pace = formatPace((performance.now() - started) / 1000, { done, total, unit })
-          spinner.text = `${title}  ${total && done !== undefined ? `${bar(done / total)}  ` : ''}${text}${pace}`
+          const said = `${text}${formatPace((performance.now() - started) / 1000, { done, total, unit })}`
+          // Where there is little room the bar is what can be done without.
+          const room = process.stderr.columns - '⠋ '.length - title.length - said.length - 2 * '  '.length
+          const fraction = total && done !== undefined && room >= LEAST_BAR ? done / total : undefined
+          spinner.text = `${title}  ${fraction === undefined ? '' : `${bar(fraction, Math.min(room, BAR_WIDTH))}  `}${said}`
         },
         end(text) {
           if (text === undefined) spinner.stop()
@@ -80,9 +84,9 @@ export async function createOutput(json: boolean): Promise<Output> {
   }
 }
 
-function bar(fraction: number): string {
-  const full = Math.round(Math.min(Math.max(fraction, 0), 1) * BAR_WIDTH)
-  return `${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}`
+function bar(fraction: number, width: number): string {
+  const full = Math.round(Math.min(Math.max(fraction, 0), 1) * width)
+  return `${'█'.repeat(full)}${'░'.repeat(width - full)}`
 }
 
 /** Less says nothing of the rest. */

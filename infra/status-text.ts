@@ -82,6 +82,12 @@ export function describeStatus(status: StatusDocument, { colours }: { colours: b
   return lines.join('\n')
 }
 
+/** When what is shown was read, and when it will be again. */
+export function describeReading(now: Date, everySeconds: number, colours: boolean): string {
+  const text = `${now.toISOString().slice(0, 19).replace('T', ' ')} UTC, every ${everySeconds} s until Ctrl-C`
+  return colours ? styleText('dim', text, { validateStream: false }) : text
+}
+
 function row(name: string, text: string): string {
   return `  ${name.padEnd(12)}${text}`
 }

@@ -9,7 +9,10 @@ interface Words {
 }
 
 const SHELLS: Readonly<Record<string, { script: (commands: readonly Words[]) => string; how: string }>> = {
-  bash: { script: bashScript, how: 'coherence completion bash > ~/.local/share/bash-completion/completions/coherence' },
+  bash: {
+    script: bashScript,
+    how: 'coherence completion bash \\\n    > ~/.local/share/bash-completion/completions/coherence',
+  },
   zsh: { script: zshScript, how: 'coherence completion zsh > "${fpath[1]}/_coherence"' },
   fish: { script: fishScript, how: 'coherence completion fish > ~/.config/fish/completions/coherence.fish' },
 }

@@ -6,7 +6,8 @@ import type { JobContext } from '../../jobs/context.ts'
 import { DEAD_LETTER } from '../../jobs/queues.ts'
 import { usage, type Register } from '../command.ts'
 import { findHealthProblems, type HealthLimits } from '../health-problems.ts'
-import { describeStatus, type StatusDocument } from '../status-text.ts'
+import { redraw } from '../redraw.ts'
+import { describeReading, describeStatus, type StatusDocument } from '../status-text.ts'
 import { withContext } from './with-context.ts'
 
 interface Flags {
@@ -41,12 +42,14 @@ export const statusCommand: Register = (program, bind) => {
           const lagSeconds = maxLag ?? context.settings.chunkMaxAgeSeconds + LAG_SECONDS
           const read = () => readStatus(context, { lagSeconds, tickSeconds })
           const colours = process.stdout.isTTY && process.stdout.hasColors()
+          let rows = 0
           for (;;) {
             const status = await read()
-            if (every !== undefined && process.stdout.isTTY) process.stdout.write('\u001b[H\u001b[2J')
-            if (json) output.result(status, () => '')
+            const text = () => describeStatus(status, { colours })
+            if (json) output.result(status, text)
             // As it is: `result` would take the colours for somebody's control characters.
-            else process.stdout.write(`${describeStatus(status, { colours })}\n`)
+            else if (every === undefined) process.stdout.write(`${text()}\n`)
+            else rows = show(`${describeReading(new Date(), every, colours)}\n\n${text()}`, rows)
             if (every === undefined) return flags.check && status.problems.length > 0 ? 1 : 0
             await sleep(every * 1000, undefined, { signal }).catch(() => {})
             if (signal.aborted) return 0
@@ -54,6 +57,18 @@ export const statusCommand: Register = (program, bind) => {
         })
       }),
     )
+}
+
+/** In the place of what it showed before, which took so many rows; below it in a pipe. Returns the rows that it takes. */
+function show(text: string, before: number): number {
+  const { isTTY, columns, rows } = process.stdout
+  if (!isTTY || !columns) {
+    process.stdout.write(`${text}\n`)
+    return 0
+  }
+  const drawn = redraw(text, before, { columns, rows })
+  process.stdout.write(drawn.sent)
+  return drawn.rows
 }
 
 async function readStatus({ pool, mirror }: JobContext, limits: HealthLimits): Promise<StatusDocument> {
