@@ -1,37 +1,37 @@
 import { areaY, axisX, axisY, dot, gridY, line, type Markish, rectY, ruleY, text } from '@observablehq/plot'
 import { chiSquareQuantile } from '../chi-square-quantile.ts'
-import { formatFixed, formatInteger, shortName } from './format.ts'
+import { formatFixed, formatInteger } from './format.ts'
 import type { Html } from './html.ts'
 import { drawSvg } from './plot.ts'
 import type { TestsPart } from './report-data.ts'
 
-const WIDTH = 420
-const HEIGHT = 300
-const FRAME = { width: WIDTH, height: HEIGHT, marginLeft: 48, marginRight: 16, marginTop: 16, marginBottom: 44 }
+/** Half of a wide page, and all of a phone: texts keep their size on both. */
+export type FigureSize = 'wide' | 'narrow'
+const MARGINS = { marginLeft: 48, marginRight: 16, marginTop: 16, marginBottom: 44 }
+const FRAMES = { wide: { width: 420, height: 300, ...MARGINS }, narrow: { width: 336, height: 260, ...MARGINS } }
 const GRID = { stroke: 'var(--line)', strokeOpacity: 1 }
-/** Scores beyond are drawn at the edge, with their value. */
-const MOST_SCORE = 6
+/** Scores beyond are drawn at the edge, as triangles. */
+export const MOST_SCORE = 6
 /** Expected scores are drawn up to here: of a thousand devices the largest is 3.3. */
 const WIDEST = 3.5
-const NAMED_FROM = 3.5
-const MOST_NAMED = 8
-const LABEL_HEIGHT = 14
+/** Scores from here on are marked; the caption names them: a name in the figure would lie on other devices' points. */
+export const MARKED_FROM = 3.5
 
 /** P-values in bins, beside what uniform ones would give: their expectation and the 99 % range of a bin's count. */
-export function drawHistogram({ histogram, p_values: total }: TestsPart): Html {
+export function drawHistogram({ histogram, p_values: total }: TestsPart, size: FigureSize): Html {
   const share = 1 / histogram.length
   const expected = total * share
   const margin = 2.5758 * Math.sqrt(total * share * (1 - share))
   const bars = histogram.map((count, i) => ({ from: i * share, to: (i + 1) * share, count }))
   const most = histogram.reduce((a, b) => Math.max(a, b), expected + margin)
   return drawSvg(
-    'p-histogram',
+    `p-histogram-${size}`,
     {
       title: 'Histogram of the P-values',
       description: `Twenty bins of ${formatInteger(total)} P-values; uniform ones would give ${formatFixed(expected, 0)} in each. The bins hold ${histogram.join(', ')}.`,
     },
     {
-      ...FRAME,
+      ...FRAMES[size],
       x: { domain: [0, 1] },
       y: { domain: [0, most * 1.05] },
       marks: [
@@ -56,7 +56,7 @@ export function drawHistogram({ histogram, p_values: total }: TestsPart): Html {
 }
 
 /** The sorted P-values against those of uniform ones, both as -log10: what is rare is at the right. */
-export function drawQuantiles({ qq, p_values: total }: TestsPart): Html {
+export function drawQuantiles({ qq, p_values: total }: TestsPart, size: FigureSize): Html {
   // Below the smallest double a P-value is 0 here; the edge of the figure stands for it.
   const rarity = (p: number) => -Math.log10(Math.max(p, 1e-300))
   const points = qq.map((point) => ({
@@ -72,13 +72,13 @@ export function drawQuantiles({ qq, p_values: total }: TestsPart): Html {
   )
   const beyond = points.filter(({ observed }) => observed > top).length
   return drawSvg(
-    'p-quantiles',
+    `p-quantiles-${size}`,
     {
       title: 'QQ plot of the P-values',
       description: `${formatInteger(total)} sorted P-values against uniform ones. The smallest is ${qq[0]?.observed.toPrecision(2) ?? 'none'}, where ${qq[0]?.expected.toPrecision(2) ?? 'none'} is expected.`,
     },
     {
-      ...FRAME,
+      ...FRAMES[size],
       x: { domain: [0, end * 1.02] },
       y: { domain: [0, top * 1.02], clamp: true },
       marks: [
@@ -107,25 +107,37 @@ export function drawQuantiles({ qq, p_values: total }: TestsPart): Html {
 
 /** One score a device. */
 export interface DeviceScore {
+  readonly id: string
   readonly name: string
   readonly z: number
 }
 
-/** Scores of the devices in order, against those of as many standard normals. */
-export function drawScores(id: string, title: string, scores: readonly DeviceScore[]): Html {
-  const sorted = scores.toSorted((a, b) => a.z - b.z)
-  const points = sorted.map(({ name, z }, i) => ({
-    name,
-    z,
-    expected: normalQuantile((i + 0.5) / sorted.length),
-    shown: Math.max(-MOST_SCORE, Math.min(MOST_SCORE, z)),
-  }))
-  const named = points
-    .filter(({ z }) => Math.abs(z) >= NAMED_FROM)
-    .toSorted((a, b) => Math.abs(b.z) - Math.abs(a.z))
-    .slice(0, MOST_NAMED)
-  const [low, high] = [sorted[0]?.z ?? 0, sorted.at(-1)?.z ?? 0]
-  const reach = Math.max(3, ...points.map(({ shown }) => Math.abs(shown))) * 1.05
+export interface ScorePoint extends DeviceScore {
+  /** Of the score of this rank among as many standard normals. */
+  readonly expected: number
+}
+
+/** The scores in order. */
+export function scorePoints(scores: readonly DeviceScore[]): ScorePoint[] {
+  return scores
+    .toSorted((a, b) => a.z - b.z)
+    .map((score, i) => ({ ...score, expected: normalQuantile((i + 0.5) / scores.length) }))
+}
+
+/** Those that stand out of the figure, the furthest first. */
+export function markedScores(points: readonly ScorePoint[]): ScorePoint[] {
+  return points.filter(({ z }) => Math.abs(z) >= MARKED_FROM).toSorted((a, b) => Math.abs(b.z) - Math.abs(a.z))
+}
+
+/** Scores of the devices in order, against those of as many standard normals. `id` must be of this drawing alone. */
+export function drawScores(id: string, title: string, points: readonly ScorePoint[], size: FigureSize): Html {
+  const shown = points.map((point) => ({ ...point, at: Math.max(-MOST_SCORE, Math.min(MOST_SCORE, point.z)) }))
+  const isMarked = (point: ScorePoint) => Math.abs(point.z) >= MARKED_FROM
+  const isBeyond = (point: ScorePoint) => Math.abs(point.z) > MOST_SCORE
+  const place = { x: 'expected', y: 'at' } as const
+  const notice = { ...place, fill: 'var(--notice)', stroke: 'var(--paper)', strokeWidth: 0.75 } as const
+  const [low, high] = [points[0]?.z ?? 0, points.at(-1)?.z ?? 0]
+  const reach = Math.max(3, ...shown.map(({ at }) => Math.abs(at))) * 1.08
   const edge = Math.min(reach, WIDEST)
   const marks: Markish[] = [
     gridY({ ...GRID, ticks: 6 }),
@@ -136,29 +148,18 @@ export function drawScores(id: string, title: string, scores: readonly DeviceSco
       ],
       { stroke: 'var(--muted)' },
     ),
-    dot(points, {
-      x: 'expected',
-      y: 'shown',
-      r: scores.length > 200 ? 2 : 3.2,
-      fill: 'var(--accent)',
-      fillOpacity: 0.75,
-    }),
-    dot(named, { x: 'expected', y: 'shown', r: 4, fill: 'var(--notice)', symbol: 'diamond' }),
-    ...named.map((point, i) => {
-      const isHigh = point.z > 0
-      const before = named.slice(0, i).filter(({ z }) => z > 0 === isHigh).length
-      return text([point], {
-        x: 'expected',
-        y: 'shown',
-        text: () => `${shortName(point.name)} ${formatFixed(point.z, 1)}`,
-        textAnchor: point.expected > 0 ? 'end' : 'start',
-        dx: point.expected > 0 ? -8 : 8,
-        dy: (isHigh ? 1 : -1) * LABEL_HEIGHT * before,
-        fill: 'var(--notice)',
-        stroke: 'var(--paper)',
-        strokeWidth: 4,
-      })
-    }),
+    dot(
+      shown.filter((point) => !isMarked(point)),
+      { ...place, r: points.length > 200 ? 2 : 3.2, fill: 'var(--accent)', fillOpacity: 0.75 },
+    ),
+    dot(
+      shown.filter((point) => isMarked(point) && !isBeyond(point)),
+      { ...notice, r: 4, symbol: 'diamond' },
+    ),
+    dot(
+      shown.filter((point) => isBeyond(point)),
+      { ...notice, r: 5, symbol: 'triangle', rotate: ({ z }: ScorePoint) => (z > 0 ? 0 : 180) },
+    ),
     axisX({
       label: 'z expected of as many ideal devices',
       labelAnchor: 'center',
@@ -170,8 +171,8 @@ export function drawScores(id: string, title: string, scores: readonly DeviceSco
   ]
   return drawSvg(
     id,
-    { title, description: `${scores.length} devices, z from ${formatFixed(low, 2)} to ${formatFixed(high, 2)}.` },
-    { ...FRAME, x: { domain: [-WIDEST, WIDEST] }, y: { domain: [-reach, reach] }, marks },
+    { title, description: `${points.length} devices, z from ${formatFixed(low, 2)} to ${formatFixed(high, 2)}.` },
+    { ...FRAMES[size], x: { domain: [-WIDEST, WIDEST] }, y: { domain: [-reach, reach] }, marks },
   )
 }
 

@@ -8,6 +8,9 @@ type Walk = 'pair' | 'netvar'
 
 const TITLES: Record<Walk, string> = { pair: 'Walk of the pair products', netvar: 'Walk of the netvar' }
 
+/** Steps between the labels of short walks. */
+const TICK_MINUTES = [1, 2, 5, 10, 15]
+
 interface Step {
   readonly at: Date
   readonly value: number
@@ -35,6 +38,7 @@ export function drawWalk(
   const isNarrow = frame.width < 500
   const mostTicks = isNarrow ? 4 : 8
   const minutes = (domain[1].getTime() - domain[0].getTime()) / 60_000
+  const step = TICK_MINUTES.find((one) => minutes / one <= mostTicks)
   const labels = spread(
     [
       { at: last.at, value: last.value, label: 'network', fill: 'var(--accent)' },
@@ -70,8 +74,8 @@ export function drawWalk(
     }),
     lineY(walk, { x: 'at', y: 'value', stroke: 'var(--accent)', strokeWidth: 2 }),
     axisX({
-      // Labels to the minute are no closer than a minute: none is there twice.
-      ticks: network.bucket_seconds === 1 ? mostTicks : Math.min(mostTicks, minutes),
+      // Of minutes whole ones, so that no label is there twice, and no more of them than there is room for.
+      ticks: network.bucket_seconds === 1 || step === undefined ? mostTicks : `${step} minutes`,
       tickSize: 4,
       label: null,
       tickFormat: timeLabel(network.bucket_seconds === 1),

@@ -34,12 +34,18 @@ export function formatP(p: number | null | undefined): string {
 
 export function formatPercent(share: number | null): string {
   if (share === null) return '–'
+  if (share > 0 && share < 0.0005) return '< 0.1 %'
   return share > 0.999 && share < 1 ? '> 99.9 %' : `${formatFixed(100 * share, share === 1 || share === 0 ? 0 : 1)} %`
 }
 
 /** 2026-11-20 07:04:05, UTC. */
 export function formatTime(iso: string | null): string {
   return iso === null ? 'never' : iso.slice(0, 19).replace('T', ' ')
+}
+
+/** 2026-11-20 07:04, UTC: of times that are kept to the minute. */
+export function formatMinute(iso: string | null): string {
+  return iso === null ? 'never' : iso.slice(0, 16).replace('T', ' ')
 }
 
 /** 2026-11-20 07:04, UTC; a midnight that ends a day is 24:00 of the day. */
@@ -51,15 +57,23 @@ export function formatWindow(from: string, to: string): string {
   return day === end ? `${day}, ${clock(from)} to ${clock(to)}` : `${day} ${clock(from)} to ${end} ${clock(to)}`
 }
 
-/** For the axis of a figure. */
+/** For the axis of a figure. Its direction of writing stays its own: SVG has no <bdi>, but a pair of characters like it. */
 export function shortName(name: string): string {
-  return cutText(cleanText(name), 18)
+  return `\u2068${cutText(cleanText(name), 18)}\u2069`
 }
 
-/** What no HTML document may hold, control characters and half surrogates, as U+FFFD. */
+/**
+ * What no HTML document may hold, control characters and half surrogates, as U+FFFD; and nothing that turns the direction of
+ * the text that follows: no embedding, override or isolate of Unicode's bidirectional algorithm.
+ */
 export function cleanText(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what it is about
-  return text.toWellFormed().replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]/g, '\ufffd')
+  return (
+    text
+      .toWellFormed()
+      .replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, '')
+      // oxlint-disable-next-line no-control-regex -- these are what it is about
+      .replaceAll(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ufffe\uffff]/g, '\ufffd')
+  )
 }
 
 /** At most so many characters, the last of them an ellipsis where some are left out. */

@@ -34,7 +34,7 @@ export function escapeHtml(text: string): string {
 const LONGEST_NAME = 60
 
 /** Somebody's name: its direction of writing stays its own, and of a very long one the rest is a tooltip. */
-export function nameHtml(name: string): Html {
-  const shown = cutText(name, LONGEST_NAME)
+export function nameHtml(name: string, longest = LONGEST_NAME): Html {
+  const shown = cutText(name, longest)
   return shown === name ? html`<bdi>${name}</bdi>` : html`<bdi title="${name}">${shown}</bdi>`
 }

@@ -3,11 +3,13 @@ import { type Html, html, nameHtml, raw } from './html.ts'
 import { type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
 import { devicesSection } from './section-devices.ts'
 import { eventsSection } from './section-events.ts'
+import { unbroken } from './parts.ts'
 import { networkSection } from './section-network.ts'
 import { pairsSection } from './section-pairs.ts'
 import { provenanceSection } from './section-provenance.ts'
 import { testsSection } from './section-tests.ts'
 import { STYLE } from './style.ts'
+import { verdictParts } from './verdict.ts'
 
 /** Subjects that are listed, and findings of each; the rest are counted. */
 const MOST_SUBJECTS = 12
@@ -39,14 +41,14 @@ ${
       <a class="skip" href="#main">Skip to the findings</a>
       <header>
         <div class="top">
-          <h1>${title}</h1>
+          <h1>${unbroken(title)}</h1>
           ${themeChoice}
         </div>
-        <p class="verdict">${report.verdict}</p>
+        <p class="verdict">${verdict(report)}</p>
         <p class="window">
-          ${formatTime(report.from)} to ${formatTime(report.to)},
+          ${unbroken(`${formatTime(report.from)} to ${formatTime(report.to)}`)},
           UTC${report.device_ids !== null && html`, ${formatInteger(report.device_ids.length)} chosen devices`}. Made
-          ${formatTime(report.made_at)}.
+          ${unbroken(formatTime(report.made_at))}.
         </p>
         ${facts(report)}
         <nav aria-label="Sections">
@@ -75,6 +77,12 @@ ${
     </body>
   </html> `.html
 }`
+}
+
+function verdict({ devices, samples, findings }: ReportData): Html[] {
+  return verdictParts(devices, samples, findings).map((part) =>
+    typeof part === 'string' ? html`${part}` : nameHtml(part.name),
+  )
 }
 
 const themeChoice = html`<fieldset class="theme">
@@ -112,14 +120,18 @@ function facts({ network, devices, samples, bytes, tests, provenance }: ReportDa
     ],
   ]
   return html`<dl class="facts">
-    ${entries.map(
-      ([term, value, more]) =>
-        html`<div>
-          <dt>${term}</dt>
-          <dd>${value}<small>${more}</small></dd>
-        </div>`,
-    )}
-  </dl>`
+      ${entries.map(
+        ([term, value, more]) =>
+          html`<div>
+            <dt>${term}</dt>
+            <dd>${value}<small>${more}</small></dd>
+          </div>`,
+      )}
+    </dl>
+    <p class="asks">
+      Pair z asks whether devices deviate together; it is standard normal if they do not. Ideal devices pass 99 % of
+      their chunk tests.
+    </p>`
 }
 
 function sharePassed(rows: ReportData['tests']['rows']): string {
@@ -158,7 +170,7 @@ function findingsSection(findings: readonly Finding[]): Html {
 }
 
 function subjectItem(findings: readonly Finding[]): Html {
-  const [{ subject, device_id: id }] = findings
+  const [{ subject, names, device_id: id }] = findings
   const shown = findings
     .slice(0, MOST_FINDINGS)
     .map(
@@ -167,7 +179,7 @@ function subjectItem(findings: readonly Finding[]): Html {
     )
   const left = findings.length - MOST_FINDINGS
   return html`<li>
-    ${id === undefined ? nameHtml(subject) : html`<a href="#device-${id}">${nameHtml(subject)}</a>`}:
+    ${names ? html`${nameHtml(names[0])} × ${nameHtml(names[1])}` : id === undefined ? subject : html`<a href="#device-${id}">${nameHtml(subject)}</a>`}:
     ${shown}${left > 0 && `; and ${formatInteger(left)} more`}.
   </li>`
 }

@@ -184,6 +184,8 @@ export interface Provenance {
 
 export interface Finding {
   readonly subject: string
+  /** The names of a pair, of which the subject is made. */
+  readonly names?: readonly [string, string]
   /** Of `device`: its id, for the page to link to. */
   readonly device_id?: string
   readonly finding: string

@@ -1,9 +1,10 @@
 import { formatFixed, formatP, formatTime } from './format.ts'
 import { type Html, html, nameHtml } from './html.ts'
-import { recordsLink, type Section, table } from './parts.ts'
+import { codeName, column, recordsLink, type Section, table, unbroken } from './parts.ts'
 import type { EventPart, ReportData } from './report-data.ts'
 
 const MOST_ROWS = 100
+const LONGEST_DESCRIPTION = 120
 
 export function eventsSection(report: ReportData): Section {
   return { id: 'events', title: 'Declared events', body: eventsBody(report.events) }
@@ -17,46 +18,43 @@ function eventsBody(events: readonly EventPart[]): Html {
     </p>`
   }
   return html`<p>
-      Each has one hypothesis, written down beforehand and tested once. P is the probability of such a result, or a
-      rarer one in the declared tail, if the devices are independent and fair. Holm’s P is corrected for all events ever
-      computed. The control is the same test of pseudo-random trials in the same seconds.
+      Each has one hypothesis, written down beforehand and tested once: its null is that the devices are independent and
+      fair.
     </p>
-    ${table(
-      'event-table',
-      html`${events.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${events.length} events` : 'Events'} whose windows
-      overlap this one, or that were computed in it.`,
-      [
+    ${table({
+      id: 'event-table',
+      caption: html`${events.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${events.length} events` : 'Events'} whose
+      windows overlap this one, or that were computed in it.`,
+      columns: [
         { head: 'Event' },
         { head: 'Window, UTC' },
         { head: 'Hypothesis' },
-        { head: 'Statistic', numeric: true },
-        { head: 'P', numeric: true },
-        { head: 'Holm', numeric: true },
-        { head: 'Control P', numeric: true },
+        column('event_statistic'),
+        column('event_p'),
+        column('event_holm'),
+        column('event_control'),
         { head: 'State' },
       ],
-      events
+      rows: events
         .slice(0, MOST_ROWS)
         .map((event) => [
           html`<span class="name">${nameHtml(event.name)}</span
-            >${event.description !== null && html`<span class="unit">${nameHtml(event.description)}</span>`}`,
-          html`${formatTime(event.start)} to ${formatTime(event.end)}`,
+            >${event.description !== null && html`<span class="unit name">${nameHtml(event.description, LONGEST_DESCRIPTION)}</span>`}`,
+          html`${unbroken(formatTime(event.start))} to ${unbroken(formatTime(event.end))}`,
           html`${event.hypothesis}, ${event.tail === 'upper' ? 'upper tail' : 'two-sided'},
-            <code>${event.profile}</code>${event.devices !== null && `, ${event.devices} devices`}`,
+          ${codeName(event.profile)}${event.devices !== null && `, ${event.devices} devices`}`,
           formatFixed(event.statistic, 2),
           formatP(event.p),
           formatP(event.holm),
           formatP(event.control_p),
           stateOf(event),
         ]),
-    )}
-    <p>
-      ${recordsLink(
+      download: recordsLink(
         'events',
         'the events',
         events.map(({ description: _description, devices: _devices, reason: _reason, ...event }) => event),
-      )}
-    </p>`
+      ),
+    })}`
 }
 
 function stateOf(event: EventPart): string {

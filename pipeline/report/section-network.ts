@@ -1,8 +1,10 @@
+import { sidak } from '../multiple-testing.ts'
 import type { NetworkTests } from '../network.ts'
+import { normalTwoSided } from '../special.ts'
 import { drawWalk } from './figure-walks.ts'
 import { formatCount, formatFixed, formatInteger, formatP, formatTime } from './format.ts'
 import { type Html, html } from './html.ts'
-import { csvLink, figure, type Section, table } from './parts.ts'
+import { column, csvLink, figure, recordsLink, type Section, table, unbroken } from './parts.ts'
 import { FLAG_ALPHA, type ReportData } from './report-data.ts'
 
 const WIDE = { width: 880, height: 320 }
@@ -17,17 +19,18 @@ function networkBody({ network, from, to }: ReportData): Html {
   if (sums === null || tests === null)
     return html`<p>No second of this window has a trial, so there is nothing to add up.</p>`
   const reason = control.trace ? null : control.reason
+  const controlAt = new Map(control.trace?.map((point) => [point.end, point]))
   const per = { 1: 'second', 60: 'minute' }[network.bucket_seconds ?? 0] ?? 'hour'
-  const download = csvLink(
-    'network',
-    `both walks, ${per} by ${per}`,
-    ['end', 'seconds', 'netvar', 'netvar_95', 'pair', 'pair_95', 'control_netvar', 'control_pair'],
-    network.trace.map((point) => {
-      const of = control.trace?.find(({ end }) => end === point.end)
-      const { end, seconds, netvar, netvar_95: netvarEdge, pair, pair_95: pairEdge } = point
-      return [end, seconds, netvar, netvarEdge, pair, pairEdge, of?.netvar ?? null, of?.pair ?? null]
-    }),
-  )
+  const download = (kind: 'pair' | 'netvar') =>
+    csvLink(
+      `walk-${kind}`,
+      `the walk of ${kind === 'pair' ? 'the pair products' : 'netvar'}, ${per} by ${per}`,
+      ['end', 'seconds', kind, `${kind}_95`, `control_${kind}`],
+      network.trace.map((point) => {
+        const { end, seconds, [kind]: value, [`${kind}_95` as const]: edge } = point
+        return [end, seconds, value, edge, controlAt.get(end)?.[kind] ?? null]
+      }),
+    )
   const draw = (kind: 'pair' | 'netvar') => ({
     wide: drawWalk(network, kind, { from, to, ...WIDE }),
     narrow: drawWalk(network, kind, { from, to, ...NARROW }),
@@ -48,50 +51,77 @@ function networkBody({ network, from, to }: ReportData): Html {
         dashed lines with probability .95. The lines are pointwise: many null walks cross them at some time, so the end
         of the walk is the test and a crossing on the way is
         not.${reason !== null && html` There is no control: ${reason}`}`,
-      download,
+      download('pair'),
     )}
     ${figure(
       draw('netvar'),
       html`<strong>Netvar.</strong> The sum of S² − 1, S being Stouffer’s Z of a second’s devices: the walk that the
         Global Consciousness Project plots. Under the null it is below the dashed line at any one moment with
-        probability .95. Its end is chi-square of ${formatInteger(sums.seconds)} degrees of freedom less as
-        many.${at !== null && html` The largest |S| is ${formatFixed(sums.max_abs_stouffer, 2)}, at ${formatTime(at)}.`}`,
-      html``,
+        probability .95. It ends at χ² less its degrees of
+        freedom${tests.netvar.status === 'ok' && html`, ${formatFixed(tests.netvar.chi2, 2)} − ${formatInteger(tests.netvar.df)}`}.
+        ${at !== null && largestStouffer(sums.max_abs_stouffer ?? 0, sums.seconds, at)}`,
+      download('netvar'),
     )}`
 }
 
+/** S is nearly standard normal, so the largest of many seconds has a P of its own. */
+function largestStouffer(most: number, seconds: number, at: string): Html {
+  return html`The largest |S| of a second is ${formatFixed(most, 2)}, at ${unbroken(formatTime(at))}: all devices
+  together deviate most then. Under the null S is nearly standard normal; P of a |S| so large in any of the
+  ${formatInteger(seconds)} seconds is ${formatP(sidak(normalTwoSided(most), seconds))}.`
+}
+
 function testsTable(tests: NetworkTests, control: NetworkTests | null): Html {
-  const { netvar, pair, devvar, covar } = tests
-  const number = (test: { status: string; z?: number }) => (test.status === 'ok' ? formatFixed(test.z, 2) : '–')
-  const p = (value: NetworkTests | null, of: keyof NetworkTests) => {
-    const test = value?.[of]
-    if (!test || test.status !== 'ok') return '–'
-    return formatP('p_two' in test ? Math.min(1, test.p_two) : test.p)
-  }
-  const row = (name: keyof NetworkTests, asks: string, z: string) => [
-    name,
-    asks,
-    z,
-    p(tests, name),
-    ...(control === null ? [] : [p(control, name)]),
+  const { netvar } = tests
+  const chi2 =
+    netvar.status === 'ok' &&
+    html` <span class="unit">χ² = ${formatFixed(netvar.chi2, 2)}, df ${formatInteger(netvar.df)}</span>`
+  const asked: [keyof NetworkTests, Html | string][] = [
+    ['pair', 'Do devices deviate together?'],
+    ['netvar', html`The same, and each device’s own variance?${chi2}`],
+    ['devvar', 'Is the variance of the scores 1?'],
+    ['covar', 'Do variances rise and fall together?'],
   ]
-  return table(
-    'network-tests',
-    html`Four tests of the whole network. Each z is standard normal under the null (netvar’s, a chi-square, nearly); P
-    is two-sided. Below ${FLAG_ALPHA} by Holm it is named at the top of this
-    page.${control !== null && html` The control is a network of pseudo-random trials in the same seconds (Philox): it shows what chance looks like.`}`,
-    [
+  return table({
+    id: 'network-tests',
+    caption: html`Four tests of the whole network. Below ${FLAG_ALPHA} by Holm a test is named at the top of this page.`,
+    columns: [
       { head: 'Test' },
       { head: 'Asks' },
       { head: 'z', numeric: true },
-      { head: 'P', numeric: true },
-      ...(control === null ? [] : [{ head: 'P of the control', numeric: true }]),
+      column('network_p'),
+      ...(control === null ? [] : [column('control_p')]),
     ],
-    [
-      row('pair', 'Do devices deviate together?', number(pair)),
-      row('netvar', 'The same, and each device’s own variance', number(netvar)),
-      row('devvar', 'Is the variance of the scores 1?', number(devvar)),
-      row('covar', 'Do variances rise and fall together?', number(covar)),
-    ],
-  )
+    rows: asked.map(([name, asks]) => [
+      name,
+      asks,
+      formatFixed(numbersOf(tests, name).z, 2),
+      formatP(numbersOf(tests, name).p),
+      ...(control === null ? [] : [formatP(numbersOf(control, name).p)]),
+    ]),
+    download: recordsLink(
+      'network-tests',
+      'the tests',
+      asked.map(([test]) => {
+        const ours = numbersOf(tests, test)
+        const theirs = control && numbersOf(control, test)
+        return {
+          test,
+          ...ours,
+          control_chi2: theirs?.chi2 ?? null,
+          control_z: theirs?.z ?? null,
+          control_p: theirs?.p ?? null,
+        }
+      }),
+    ),
+    statistics: ['pair', 'netvar', 'devvar', 'covar'],
+  })
+}
+
+function numbersOf(tests: NetworkTests, name: keyof NetworkTests) {
+  const test = tests[name]
+  if (test.status !== 'ok') return { status: test.status, chi2: null, df: null, z: null, p: null }
+  const { status, z } = test
+  if ('chi2' in test) return { status, chi2: test.chi2, df: test.df, z, p: Math.min(1, test.p_two) }
+  return { status, chi2: null, df: null, z, p: test.p }
 }

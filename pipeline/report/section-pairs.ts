@@ -1,7 +1,7 @@
 import { drawHeatMap, drawLags, HEAT_EDGES, MARKED_Q } from './figure-pairs.ts'
-import { formatFixed, formatInteger, formatP, formatTime } from './format.ts'
+import { formatFixed, formatInteger, formatMinute, formatP } from './format.ts'
 import { type Html, html, nameHtml } from './html.ts'
-import { csvLink, figure, flag, recordsLink, type Section, table } from './parts.ts'
+import { column, csvLink, figure, flag, recordsLink, type Section, table, unbroken } from './parts.ts'
 import type { PairsPart, ReportData } from './report-data.ts'
 import { deviceName } from './verdict.ts'
 
@@ -28,9 +28,7 @@ function pairsBody({ pairs, devices }: ReportData): Html {
           : html`${formatInteger(pairs.tested)} tests of a pair in an hour. ${pairs.reason} Shown are single hours of
             those pairs that have rows: where there are many devices, those that pass a screen or are watched.`
       }
-      r is Pearson’s correlation of their scores; under the null t = r √(T − 2) / √(1 − r²) has Student’s distribution.
-      A q-value is P corrected for the number of pairs (Benjamini and Hochberg): of the pairs at q ≤ ${MARKED_Q} one in
-      twenty is expected to be chance. What all devices share shows in the network long before it shows in any pair.
+      What all devices share shows in the network long before it shows in any pair.
     </p>
     ${
       isWindow &&
@@ -40,26 +38,25 @@ function pairsBody({ pairs, devices }: ReportData): Html {
         names,
       )
     }
-    ${table(
-      'pair-table',
-      html`The ${isWindow ? 'pairs' : 'pairs and hours'} with the smallest P. The product z does not take the devices’
-      biases out: two biased devices show in it.`,
-      [
+    ${table({
+      id: 'pair-table',
+      caption: html`The ${isWindow ? 'pairs' : 'pairs and hours'} with the smallest P.`,
+      columns: [
         { head: 'Pair' },
         ...(isWindow ? [] : [{ head: 'Hour' }]),
         { head: 'Seconds', numeric: true },
-        { head: 'r', numeric: true },
-        { head: 'P', numeric: true },
-        { head: 'q', numeric: true },
-        { head: 'Product z', numeric: true },
-        { head: 'its q', numeric: true },
-        ...(isWindow ? [] : [{ head: 'Best lag, s', numeric: true }]),
+        column('pair_r'),
+        column('pair_p'),
+        column('pair_q'),
+        column('product_z'),
+        column('product_q'),
+        ...(isWindow ? [] : [column('best_lag')]),
       ],
-      byP
+      rows: byP
         .slice(0, MOST_ROWS)
         .map((pair) => [
           pairName(pair, names),
-          ...(isWindow ? [] : [formatTime(pair.hour ?? null).slice(0, 16)]),
+          ...(isWindow ? [] : [unbroken(formatMinute(pair.hour ?? null))]),
           formatInteger(pair.seconds),
           formatFixed(pair.r, 4),
           formatP(pair.p),
@@ -70,19 +67,19 @@ function pairsBody({ pairs, devices }: ReportData): Html {
           formatP(pair.product_q),
           ...(isWindow ? [] : [formatFixed(pair.best_lag ?? null, 0)]),
         ]),
-    )}
-    <p>${download(byP)}</p>
+      download: download(byP, isWindow ? 'pairs' : 'pairs and hours'),
+    })}
     ${pairs.lags.length > 0 && lagView(pairs, names)}`
 }
 
 function pairName({ a, b }: { a: string; b: string }, names: Names): Html {
-  return html`<span class="name">${nameHtml(names.get(a) ?? a)} × ${nameHtml(names.get(b) ?? b)}</span>`
+  return html`<span class="name two">${nameHtml(names.get(a) ?? a)} × ${nameHtml(names.get(b) ?? b)}</span>`
 }
 
-function download(rows: PairsPart['rows']): Html {
+function download(rows: PairsPart['rows'], kind: string): Html {
   const listed = rows.slice(0, MOST_DOWNLOADED)
   const what =
-    listed.length < rows.length ? `the ${formatInteger(listed.length)} pairs with the smallest P` : 'all of them'
+    listed.length < rows.length ? `the ${formatInteger(listed.length)} ${kind} with the smallest P` : `all ${kind}`
   return recordsLink(
     'pairs',
     what,
@@ -130,7 +127,12 @@ function heatMap(pairs: PairsPart, devices: ReportData['devices'], names: Names)
       <ul class="scale" aria-label="Colours, in standard errors">
         ${swatches}
       </ul>`,
-    html``,
+    csvLink(
+      'heat-map',
+      'the cells of the heat map',
+      ['device_a_id', 'device_b_id', 'seconds', 'r', 'standard_errors', 'q'],
+      pairs.rows.map(({ a, b, seconds, r, q }) => [a, b, seconds, r, r === null ? null : r * Math.sqrt(seconds), q]),
+    ),
   )
 }
 
@@ -143,24 +145,26 @@ function lagView(pairs: PairsPart, names: Names): Html {
       The pairs were chosen by their bar at 0, so that one is as long as any pair’s. P counts all lags that were looked
       at, q all pairs.
     </p>
-    <div class="lags">
-      ${pairs.lags.map(
-        (profile, i) =>
-          html`<figure>
-            ${drawLags(profile, i)}
-            <figcaption>
-              ${pairName(profile, names)}best lag ${formatFixed(profile.best_lag, 0)} s, P ${formatP(profile.p_sidak)}
-              for all lags, q ${formatP(profile.q)}
-            </figcaption>
-          </figure>`,
-      )}
-    </div>
-    <p>
-      ${csvLink(
-        'lags',
-        'all lags',
-        ['device_a_id', 'device_b_id', 'lag_seconds', 'z'],
-        pairs.lags.flatMap(({ a, b, lags, z }) => lags.map((lag, i) => [a, b, lag, z[i]])),
-      )}
-    </p>`
+    <figure>
+      <div class="lags">
+        ${pairs.lags.map(
+          (profile, i) =>
+            html`<div>
+              ${drawLags(profile, i)}
+              <p>
+                ${pairName(profile, names)}best lag ${formatFixed(profile.best_lag, 0)} s, P ${formatP(profile.p_sidak)}
+                for all lags, q ${formatP(profile.q)}
+              </p>
+            </div>`,
+        )}
+      </div>
+      <figcaption>
+        ${csvLink(
+          'lags',
+          'all lags',
+          ['device_a_id', 'device_b_id', 'lag_seconds', 'standard_errors'],
+          pairs.lags.flatMap(({ a, b, lags, z }) => lags.map((lag, i) => [a, b, lag, z[i]])),
+        )}
+      </figcaption>
+    </figure>`
 }

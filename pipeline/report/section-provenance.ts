@@ -1,6 +1,6 @@
 import { formatCount, formatInteger, formatTime } from './format.ts'
 import { type Html, html } from './html.ts'
-import { csvLink, type Section, table } from './parts.ts'
+import { csvLink, type Section, table, unbroken } from './parts.ts'
 import type { ReportData } from './report-data.ts'
 
 const MOST_ROWS = 12
@@ -13,9 +13,9 @@ export function provenanceSection(report: ReportData): Section {
 function provenanceBody({ provenance, from, to, made_at: madeAt, device_ids: deviceIds }: ReportData): Html {
   const { chunks } = provenance
   const entries: [string, Html | string][] = [
-    ['Window', html`<code>${from}</code> to <code>${to}</code>, UTC, end not included`],
+    ['Window', html`<code class="nowrap">${from}</code> to <code class="nowrap">${to}</code>, UTC, end not included`],
     ['Devices', deviceIds === null ? 'all' : html`${formatInteger(deviceIds.length)} chosen`],
-    ['Made', `${formatTime(madeAt)} UTC`],
+    ['Made', html`${unbroken(formatTime(madeAt))} UTC`],
     ['Software', html`coherence-pipeline ${provenance.library_version}, <code>${provenance.report_version}</code>`],
     ...Object.entries(provenance.method_versions).map(([name, versions]): [string, Html] => [
       `Method of ${name}`,
@@ -23,11 +23,9 @@ function provenanceBody({ provenance, from, to, made_at: madeAt, device_ids: dev
     ]),
     [
       'Parameters',
-      html`<code
-        >${Object.entries(provenance.parameters)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(' ')}</code
-      >`,
+      html`${Object.entries(provenance.parameters).map(
+        ([name, value], i) => html`${i > 0 && ' '}<code class="nowrap">${name}=${value}</code>`,
+      )}`,
     ],
     ['Chunk set', html`<code>${provenance.chunk_set_hash}</code>`],
   ]
@@ -50,44 +48,39 @@ function provenanceBody({ provenance, from, to, made_at: madeAt, device_ids: dev
     </dl>
     ${
       chunks.length > 0 &&
-      html`<details>
-        <summary>Chunks</summary>
-        ${table(
-          'chunk-table',
-          html`${chunks.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${formatInteger(chunks.length)} chunks; the download has ${listed.length < chunks.length ? formatInteger(listed.length) : 'all'}.` : 'The chunks.'}`,
-          [
-            { head: 'Chunk' },
-            { head: 'Samples', numeric: true },
-            { head: 'Bytes', numeric: true },
-            { head: 'From' },
-            { head: 'SHA-256' },
-          ],
-          chunks
-            .slice(0, MOST_ROWS)
-            .map((chunk) => [
-              html`<code>${chunk.id}</code>`,
-              formatInteger(chunk.rows),
-              formatCount(chunk.bytes),
-              html`<span class="nowrap">${formatTime(chunk.from)}</span>`,
-              html`<code>${chunk.sha256}</code>`,
-            ]),
-        )}
-      </details>`
-    }
-    <p>
-      ${csvLink(
-        'chunks',
-        'the list of chunks',
-        ['id', 'sha256', 'samples', 'bytes', 'from', 'to', 'verified_at'],
-        listed.map((chunk) => [
-          chunk.id,
-          chunk.sha256,
-          chunk.rows,
-          chunk.bytes,
-          chunk.from,
-          chunk.to,
-          chunk.verified_at,
-        ]),
-      )}
-    </p>`
+      table({
+        id: 'chunk-table',
+        caption: html`${chunks.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${formatInteger(chunks.length)} chunks; the download has ${listed.length < chunks.length ? formatInteger(listed.length) : 'all'}.` : 'The chunks.'}`,
+        columns: [
+          { head: 'Chunk' },
+          { head: 'Samples', numeric: true },
+          { head: 'Bytes', numeric: true },
+          { head: 'From' },
+          { head: 'SHA-256' },
+        ],
+        rows: chunks
+          .slice(0, MOST_ROWS)
+          .map((chunk) => [
+            html`<code class="hash">${chunk.id}</code>`,
+            formatInteger(chunk.rows),
+            formatCount(chunk.bytes),
+            unbroken(formatTime(chunk.from)),
+            html`<code class="hash">${chunk.sha256}</code>`,
+          ]),
+        download: csvLink(
+          'chunks',
+          'the list of chunks',
+          ['id', 'sha256', 'samples', 'bytes', 'from', 'to', 'verified_at'],
+          listed.map((chunk) => [
+            chunk.id,
+            chunk.sha256,
+            chunk.rows,
+            chunk.bytes,
+            chunk.from,
+            chunk.to,
+            chunk.verified_at,
+          ]),
+        ),
+      })
+    }`
 }

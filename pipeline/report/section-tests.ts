@@ -1,11 +1,19 @@
 import { drawHistogram, drawQuantiles } from './figure-scores.ts'
 import { formatFixed, formatInteger, formatP, formatPercent } from './format.ts'
 import { type Html, html, nameHtml } from './html.ts'
-import { csvLink, figure, flag, recordsLink, type Section, table } from './parts.ts'
+import { codeName, type Column, column, csvLink, figure, flag, recordsLink, type Section, table } from './parts.ts'
 import type { PassRow, ReportData } from './report-data.ts'
 import { deviceName } from './verdict.ts'
 
 const MOST_BY_DEVICE = 20
+const PASS_COLUMNS: readonly Column[] = [
+  column('passed'),
+  column('allowed'),
+  column('share'),
+  column('uniformity'),
+  column('no_answer'),
+  { ...column('bins'), numeric: false },
+]
 
 export function testsSection(report: ReportData): Section {
   return { id: 'tests', title: 'Chunk tests', body: testsBody(report) }
@@ -26,88 +34,67 @@ function testsBody({ tests, devices }: ReportData): Html {
       tests.p_values > 0 &&
       html`<div class="pair">
         ${figure(
-          { wide: drawHistogram(tests) },
+          { wide: drawHistogram(tests, 'wide'), narrow: drawHistogram(tests, 'narrow') },
           html`<strong>Histogram</strong> of ${formatInteger(tests.p_values)} P-values. Uniform ones would make level
             bars; a bin of independent ones is between the dashed lines with probability .99. P-values of one chunk are
             made of the same bits, so bars stray a little further.`,
           csvLink(
             'p-histogram',
-            'the bins',
+            'the bins of the histogram',
             ['from', 'to', 'count'],
             tests.histogram.map((count, i) => [i / tests.histogram.length, (i + 1) / tests.histogram.length, count]),
           ),
         )}
         ${figure(
-          { wide: drawQuantiles(tests) },
+          { wide: drawQuantiles(tests, 'wide'), narrow: drawQuantiles(tests, 'narrow') },
           html`<strong>QQ plot</strong> of the same, as powers of ten. Under the null the points follow the line; each
             is in the shade with probability .95, were they independent. Too many small P-values rise above it at the
             right.`,
           csvLink(
             'p-quantiles',
-            'the points',
+            'the points of the QQ plot',
             ['expected', 'observed', 'low_95', 'high_95'],
             tests.qq.map(({ expected, observed, low, high }) => [expected, observed, low, high]),
           ),
         )}
       </div>`
     }
-    ${table(
-      'pass-table',
-      html`How many chunks pass each test at .01, over all devices, as in the final analysis of SP 800-22 (4.2).
-        <em>Allowed</em> is the exact range of passes that ideal sources leave with probability .0027. P<sub>T</sub>
-        asks whether the P-values are uniform in ten bins, from 55 on; below .0001 they are not (▲). A dash: there are
-        fewer, or they take so few values that they cannot be uniform.`,
-      [
-        { head: 'Test' },
-        { head: 'Passed', numeric: true },
-        { head: 'Allowed', numeric: true },
-        { head: 'Share', numeric: true },
-        { head: html`P<sub>T</sub>`, numeric: true },
-        { head: 'No answer', numeric: true },
-        { head: 'P-values in ten bins' },
-      ],
-      tests.rows.map((row) => [testName(row), ...passCells(row)]),
-    )}
-    <p>${recordsLink('pass-table', 'the table', tests.rows.map(passRecord))}</p>
-    ${table(
-      'pass-by-device',
-      html`Devices whose passes are outside what is
+    ${table({
+      id: 'pass-table',
+      caption: 'How many chunks pass each test at .01, over all devices, as in the final analysis of SP 800-22 (4.2).',
+      columns: [{ head: 'Test' }, ...PASS_COLUMNS],
+      rows: tests.rows.map((row) => [testName(row), ...passCells(row)]),
+      download: recordsLink('pass-table', 'all tests', tests.rows.map(passRecord)),
+    })}
+    ${table({
+      id: 'pass-by-device',
+      caption: html`Devices whose passes are outside what is
       allowed${outside.length > MOST_BY_DEVICE && `, the ${MOST_BY_DEVICE} least likely of ${outside.length}`}. Of
       ${formatInteger(judged)} rows of ideal devices about ${formatFixed(judged * 0.0027, judged < 400 ? 1 : 0)} are
-      outside at most.`,
-      [
-        { head: 'Device' },
-        { head: 'Test' },
-        { head: 'Passed', numeric: true },
-        { head: 'Allowed', numeric: true },
-        { head: 'Share', numeric: true },
-        { head: html`P<sub>T</sub>`, numeric: true },
-        { head: 'No answer', numeric: true },
-        { head: 'P-values in ten bins' },
-      ],
-      outside.length === 0
-        ? [['none', '', '', '', '', '', '', '']]
-        : outside
-            .slice(0, MOST_BY_DEVICE)
-            .map((row) => [
-              html`<span class="name">${nameHtml(nameOf.get(row.device_id) ?? row.device_id)}</span>`,
-              testName(row),
-              ...passCells(row),
-            ]),
-    )}
-    <p>
-      ${recordsLink(
+      outside at most. The columns are those of the table above.`,
+      columns: [{ head: 'Device' }, { head: 'Test' }, ...PASS_COLUMNS.map(({ head, numeric }) => ({ head, numeric }))],
+      rows:
+        outside.length === 0
+          ? [['none', '', '', '', '', '', '', '']]
+          : outside
+              .slice(0, MOST_BY_DEVICE)
+              .map((row) => [
+                html`<span class="name">${nameHtml(nameOf.get(row.device_id) ?? row.device_id)}</span>`,
+                testName(row),
+                ...passCells(row),
+              ]),
+      download: recordsLink(
         'pass-table-by-device',
         tests.by_device.length < judged
           ? `the ${formatInteger(tests.by_device.length)} least likely of ${formatInteger(judged)} rows by device`
           : 'all rows by device',
         tests.by_device.map((row) => ({ device_id: row.device_id, ...passRecord(row) })),
-      )}
-    </p>`
+      ),
+    })}`
 }
 
 function testName({ test, index, of }: PassRow): Html {
-  return html`<code>${test}</code>${of > 1 && ` ${index}`}`
+  return html`${codeName(test)}${of > 1 && `\u00a0${index}`}`
 }
 
 const P_T_LEAST = 0.0001

@@ -1,11 +1,11 @@
 import { holm } from '../multiple-testing.ts'
 import type { NetworkTests } from '../network.ts'
-import { cutText, formatCount, formatFixed } from './format.ts'
+import { cleanText, cutText, formatCount, formatFixed } from './format.ts'
 import { type DevicePart, type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
 
 /** Subjects that the verdict names, and how much of each. */
 const MOST_NAMED = 3
-const LONGEST_SUBJECT = 48
+const LONGEST_NAME = 48
 /** More silent devices than this are one finding. */
 const MOST_SILENT_NAMED = 3
 
@@ -57,8 +57,11 @@ function networkClaims(tests: NetworkTests | null): Claim[] {
   ]
 }
 
+/** Never empty: where a name has nothing to see, the begin of the id stands for it. */
 export function deviceName({ id, name }: Pick<DevicePart, 'id' | 'name'>): string {
-  return name ?? `deleted device ${id.slice(0, 8)}`
+  if (name === null) return `deleted device ${id.slice(0, 8)}`
+  const clean = cleanText(name)
+  return clean.trim() === '' ? `nameless device ${id.slice(0, 8)}` : clean
 }
 
 function deviceClaims(device: DevicePart): Claim[] {
@@ -92,8 +95,9 @@ function pairClaims({ pairs, devices }: Judged): Claim[] {
   const nameOf = new Map(devices.map((device) => [device.id, deviceName(device)]))
   return pairs.rows.flatMap(({ a, b, p, r, seconds }) => {
     if (p === null) return []
-    const subject = `${nameOf.get(a) ?? a} × ${nameOf.get(b) ?? b}`
-    return [{ subject, finding: `move together, r = ${formatFixed(r, 3)} over ${formatCount(seconds)} s`, p }]
+    const names = [nameOf.get(a) ?? a, nameOf.get(b) ?? b] as const
+    const subject = names.join(' × ')
+    return [{ subject, names, finding: `move together, r = ${formatFixed(r, 3)} over ${formatCount(seconds)} s`, p }]
   })
 }
 
@@ -113,18 +117,41 @@ function silences(devices: readonly DevicePart[]): Finding[] {
   })
 }
 
+/** Text, or a name, which may be written from right to left and is no part of the sentence about it. */
+export type VerdictPart = string | { readonly name: string }
+
 /** The report in one line. */
 export function verdictOf(devices: readonly DevicePart[], samples: number, findings: readonly Finding[]): string {
-  if (devices.length === 0) return 'There are no devices yet.'
+  return verdictParts(devices, samples, findings)
+    .map((part) => (typeof part === 'string' ? part : part.name))
+    .join('')
+}
+
+/** The same with its names apart, cut short and without what would turn the text around them. */
+export function verdictParts(
+  devices: readonly DevicePart[],
+  samples: number,
+  findings: readonly Finding[],
+): VerdictPart[] {
+  if (devices.length === 0) return ['There are no devices yet.']
   const sent = devices.filter((device) => device.samples > 0).length
   const what = `${formatCount(sent)} ${sent === 1 ? 'device' : 'devices'}, ${formatCount(samples)} samples`
   if (samples === 0)
-    return `No samples came from ${formatCount(devices.length)} ${devices.length === 1 ? 'device' : 'devices'}.`
-  if (findings.length === 0) return `${what}: nothing stands out.`
-  const subjects = [...new Set(findings.map(({ subject }) => cutText(subject, LONGEST_SUBJECT)))]
-  const named = subjects.slice(0, MOST_NAMED)
-  const left = subjects.length - named.length
-  const list = [...named, ...(left > 0 ? [`${formatCount(left)} more`] : [])]
-  const verb = subjects.length === 1 && !/^\d/.test(subjects[0]) ? 'stands' : 'stand'
-  return `${what}: ${list.slice(0, -1).join(', ')}${list.length > 1 ? ' and ' : ''}${list.at(-1)} ${verb} out.`
+    return [`No samples came from ${formatCount(devices.length)} ${devices.length === 1 ? 'device' : 'devices'}.`]
+  if (findings.length === 0) return [`${what}: nothing stands out.`]
+  const subjects = [...new Map(findings.map((finding) => [finding.subject, finding])).values()]
+  const left = subjects.length - MOST_NAMED
+  const list = [
+    ...subjects.slice(0, MOST_NAMED).map(subjectParts),
+    ...(left > 0 ? [[`${formatCount(left)} more`]] : []),
+  ]
+  const verb = subjects.length === 1 && !/^\d/.test(subjects[0].subject) ? 'stands' : 'stand'
+  const joined = list.flatMap((parts, i) => [i === 0 ? '' : i === list.length - 1 ? ' and ' : ', ', ...parts])
+  return [`${what}: `, ...joined, ` ${verb} out.`]
+}
+
+function subjectParts({ subject, names, device_id: id }: Finding): VerdictPart[] {
+  const name = (text: string, longest: number) => ({ name: cutText(cleanText(text), longest) })
+  if (names) return [name(names[0], LONGEST_NAME / 2), ' × ', name(names[1], LONGEST_NAME / 2)]
+  return [id === undefined ? subject : name(subject, LONGEST_NAME)]
 }

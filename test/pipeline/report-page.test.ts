@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { reportPage } from '../../pipeline/report/page.ts'
+import { formatFixed } from '../../pipeline/report/format.ts'
+import { escapeHtml } from '../../pipeline/report/html.ts'
 import type { ReportData } from '../../pipeline/report/report-data.ts'
+import { STATISTICS } from '../../pipeline/report/statistics.ts'
 import { HOSTILE_NAMES, makeReport } from '../fixtures/report-data.ts'
 import { CHROMIUM, findAxeViolations, NO_CHROMIUM, openBrowser, type TestBrowser } from '../harness/browser.ts'
 
@@ -43,6 +46,53 @@ describe('the page', () => {
     )
   })
 
+  it('keeps names that are written from right to left, and what would turn the text after them, to themselves', () => {
+    const names = ['\u202eجهاز \u2066الطابق (rpi-7)', 'מכשיר', ...Array.from({ length: 8 }, (_, i) => `d${i}`), 'ימין']
+    const page = draw(makeReport({ devices: 12, names, odd: true }))
+    expect(page).toContain(
+      'samples: <bdi>جهاز الطابق (rpi-7)</bdi>, <bdi>ימין</bdi> × <bdi>device 0011</bdi>, the network and 1 more stand out.',
+    )
+    expect(page).toMatch(/Marked, beyond ±3.5: <bdi>جهاز الطابق \(rpi-7\)<\/bdi> \(\d/)
+    expect(page).not.toMatch(/[\u202a-\u202e\u2066\u2067]/)
+    // In figures a pair of characters isolates them.
+    expect(page).toMatch(/<text[^>]*>(<title>[^<]*<\/title>)?\u2068מכשיר\u2069|\u2068ימין\u2069/)
+    expect(page.replaceAll(/\u2068[^<\u2069]*\u2069/g, '')).not.toContain('\u2069')
+  })
+
+  it('has the numbers of each figure and table as a file', () => {
+    expect(draw(REPORTS['60 devices']).match(/<figure>|<div class="table/g)).toHaveLength(15)
+    for (const [name, report] of Object.entries(REPORTS)) {
+      const page = draw(report)
+      const pieces = page.split(/(?=<figure>|<div class="table)/).slice(1)
+      const without = pieces.filter((piece) => !/<a\s+class="download"/.test(piece))
+      expect(without, name).toEqual([])
+      const links = [...page.matchAll(/<a\s+class="download"[^>]*>([^<]*)/g)].map((match) => match[1].trim())
+      expect(links.filter((text, i) => links.indexOf(text) !== i)).toEqual([])
+    }
+  })
+
+  it('says of every statistic what it means and what its null is', () => {
+    const text = (html: string) => escapeHtml(html)
+    const pages = Object.values(REPORTS).map(draw).join('')
+    for (const { says } of Object.values(STATISTICS)) expect(pages).toContain(text(says))
+    for (const { term, says } of Object.values(STATISTICS)) {
+      expect(says, JSON.stringify(term)).toMatch(/\bnulls?\b|It is a count, not a test/)
+    }
+    // A column of numbers is a statistic's, or counts something that its head names.
+    const heads = [...draw(REPORTS['60 devices']).matchAll(/<th scope="col"\s+class="number"\s*>(.*?)<\/th/gs)]
+    const known = new Set(
+      Object.values(STATISTICS).map(({ term }) => (typeof term === 'string' ? text(term) : term.html)),
+    )
+    const others = heads.map((match) => match[1].trim()).filter((head) => !known.has(head))
+    expect([...new Set(others)].toSorted()).toEqual(['Bytes', 'Samples', 'Seconds'])
+  })
+
+  it('shows the χ² of netvar and its degrees of freedom', () => {
+    const { netvar } = REPORTS['60 devices'].network.tests!
+    const { chi2, df } = netvar.status === 'ok' ? netvar : { chi2: Number.NaN, df: 0 }
+    expect(draw(REPORTS['60 devices'])).toContain(`χ² = ${formatFixed(chi2, 2)}, df ${formatFixed(df, 0)}`)
+  })
+
   it('has each link go somewhere, and no id twice', () => {
     for (const report of Object.values(REPORTS)) {
       const page = draw(report)
@@ -81,6 +131,56 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the page${CHROMIUM ? '' : 
     )
   })
 
+  it.each(Object.entries(REPORTS))(
+    'of %s is cut nowhere',
+    async (_name, report) => {
+      const { page, close } = await browser.open(draw(report), { viewport: { width: 1280, height: 800 } })
+      try {
+        for (const width of [320, 360, 768, 1280, 1600]) {
+          await page.setViewportSize({ width, height: 800 })
+          const cut = await page.evaluate<string[]>(
+            `[document.documentElement, ...document.querySelectorAll('.scroll')].filter((element, i) =>
+             (i === 0 || innerWidth >= 768) && element.scrollWidth > element.clientWidth).map((element) =>
+             (element.getAttribute('aria-labelledby') ?? 'page') + ' ' + element.scrollWidth + ' ' + element.clientWidth)`,
+          )
+          expect(cut, `at ${width} px`).toEqual([])
+          // Words of code are never broken within.
+          const lines = await page.evaluate<number>(
+            `Math.max(0, ...[...document.querySelectorAll('td .word, th .word')].map((element) =>
+             new Set([...element.getClientRects()].map(({ top }) => Math.round(top))).size - element.textContent.split('_').length))`,
+          )
+          expect(lines, `at ${width} px`).toBeLessThanOrEqual(0)
+        }
+        // Texts of figures are about as large as those of tables, on a phone too.
+        await page.setViewportSize({ width: 360, height: 800 })
+        const scales = await page.evaluate<number[]>(
+          `[...document.querySelectorAll('svg.plot')].filter((svg) => svg.getClientRects().length > 0).map((svg) =>
+           svg.getBoundingClientRect().width / svg.viewBox.baseVal.width)`,
+        )
+        expect(scales.filter((scale) => scale < 0.93)).toEqual([])
+      } finally {
+        await close()
+      }
+    },
+    120_000,
+  )
+
+  it('prints its chunk hashes, and the colours of its legend', async () => {
+    const { page, close } = await browser.open(draw(REPORTS['60 devices']), { viewport: { width: 680, height: 960 } })
+    try {
+      await page.emulateMedia({ media: 'print' })
+      expect(await page.locator('#provenance .hash').last().isVisible()).toBe(true)
+      expect(await page.evaluate(`getComputedStyle(document.querySelector('.scale li')).printColorAdjust`)).toBe(
+        'exact',
+      )
+      expect(await page.evaluate(`getComputedStyle(document.querySelector('#network .scroll')).breakInside`)).toBe(
+        'avoid',
+      )
+    } finally {
+      await close()
+    }
+  }, 60_000)
+
   it('fits the paper that it is printed on, in light colours', async () => {
     // A4 less its margins.
     const view = { viewport: { width: 680, height: 960 }, colorScheme: 'dark' as const }
@@ -104,9 +204,10 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the page${CHROMIUM ? '' : 
       )
       expect(shown).toContain('\ufffd\ufffd\ufffd[31mred')
       expect(shown).toContain(`${'w'.repeat(59)}…`)
+      expect(shown).toContain('جهاز الطابق')
       // In figures too.
       const drawn = await page.locator('svg text').allTextContents()
-      expect(drawn.filter((text) => text.startsWith('<script>window.h')).length).toBeGreaterThan(1)
+      expect(drawn.filter((text) => text.startsWith('\u2068<script>window.')).length).toBeGreaterThan(1)
       expect(await page.evaluate('window.hacked')).toBe(undefined)
       expect(await page.locator('script, img').count()).toBe(0)
     } finally {
@@ -125,11 +226,11 @@ describe.skipIf(CHROMIUM === undefined)(`in Chromium, the page${CHROMIUM ? '' : 
         .split('\n')
     }
     try {
-      const walk = await download('network')
+      const walk = await download('walk-pair')
       const last = report.network.trace.at(-1)!
       expect(walk).toHaveLength(1 + report.network.trace.length)
       expect(walk.at(-1)).toMatch(
-        `${last.end},${last.seconds},${last.netvar},${last.netvar_95},${last.pair},${last.pair_95},`,
+        `${last.end},${last.seconds},${last.pair},${last.pair_95},${report.network.control.trace!.at(-1)!.pair}`,
       )
       const devices = await download('devices')
       expect(devices.find((line) => line.includes('HYPERLINK'))).toContain(`,"'=HYPERLINK(""http://example.test"")",`)

@@ -11,7 +11,7 @@ import {
 } from '../../pipeline/report/format.ts'
 import { html, nameHtml } from '../../pipeline/report/html.ts'
 import { chunkPasses, type DevicePValues, testsPart } from '../../pipeline/report/tests-part.ts'
-import { findFindings, verdictOf } from '../../pipeline/report/verdict.ts'
+import { deviceName, findFindings, verdictOf } from '../../pipeline/report/verdict.ts'
 import { incompleteBeta } from '../../pipeline/special.ts'
 import { fairBytes } from '../fixtures/network-hours.ts'
 import { makeReport } from '../fixtures/report-data.ts'
@@ -195,6 +195,8 @@ describe('texts', () => {
     ).toBe('<p title="&quot;&lt;&#39;">&lt;b&gt;&amp;<i>1</i>xy&lt;</p>')
     expect(nameHtml('a\u0001\ud800').html).toBe('<bdi>a\ufffd\ufffd</bdi>')
     expect(nameHtml('é'.repeat(61)).html).toBe(`<bdi title="${'é'.repeat(61)}">${'é'.repeat(59)}…</bdi>`)
+    expect(nameHtml('a\u202eb\u2066c\u2069').html).toBe('<bdi>abc</bdi>')
+    expect(deviceName({ id: 'abcdefgh-1', name: ' \u202e' })).toBe('nameless device abcdefgh')
     expect(cutText('👩‍🔬👩‍🔬👩‍🔬', 2)).toBe('👩‍🔬…')
   })
 
@@ -239,7 +241,14 @@ describe('texts', () => {
       '> .999',
       '–',
     ])
-    expect([0, 0.5, 0.9999, 1, null].map(formatPercent)).toEqual(['0 %', '50.0 %', '> 99.9 %', '100 %', '–'])
+    expect([0, 0.00004, 0.5, 0.9999, 1, null].map(formatPercent)).toEqual([
+      '0 %',
+      '< 0.1 %',
+      '50.0 %',
+      '> 99.9 %',
+      '100 %',
+      '–',
+    ])
     expect(formatWindow('2026-01-01T00:00:00.000Z', '2026-01-02T00:00:00.000Z')).toBe('2026-01-01')
     expect(formatWindow('2026-01-01T05:00:00.000Z', '2026-01-02T05:00:00.000Z')).toBe(
       '2026-01-01 05:00 to 2026-01-02 05:00',
