@@ -51,7 +51,7 @@ describe.skipIf(bin === null)(
         DATABASE_URL: servers[1].urlFor('project'),
         LOCAL_STORAGE_DIR: pipeline.config.localStorageDir,
       })
-    })
+    }, 120_000)
     afterAll(async () => {
       await pipeline?.close()
       cli?.remove()
