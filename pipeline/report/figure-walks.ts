@@ -38,7 +38,7 @@ export function drawWalk(
   const isNarrow = frame.width < 500
   const mostTicks = isNarrow ? 4 : 8
   const minutes = (domain[1].getTime() - domain[0].getTime()) / 60_000
-  const step = TICK_MINUTES.find((one) => minutes / one <= mostTicks)
+  const apart = TICK_MINUTES.find((one) => minutes / one <= mostTicks)
   const labels = spread(
     [
       { at: last.at, value: last.value, label: 'network', fill: 'var(--accent)' },
@@ -75,7 +75,7 @@ export function drawWalk(
     lineY(walk, { x: 'at', y: 'value', stroke: 'var(--accent)', strokeWidth: 2 }),
     axisX({
       // Of minutes whole ones, so that no label is there twice, and no more of them than there is room for.
-      ticks: network.bucket_seconds === 1 || step === undefined ? mostTicks : `${step} minutes`,
+      ticks: network.bucket_seconds === 1 || apart === undefined ? mostTicks : `${apart} minutes`,
       tickSize: 4,
       label: null,
       tickFormat: timeLabel(network.bucket_seconds === 1),

@@ -23,7 +23,7 @@ export function Report(given: { report: ReportRow; now: Date; read: ConsoleSourc
     }
   }
   const said = `: ${cleanText(report.verdict)}`
-  const holds = /^https:/.test(report.url) && Date.parse(report.url_expires_at) > now.getTime()
+  const holds = report.url.startsWith('https:') && Date.parse(report.url_expires_at) > now.getTime()
   const yesterday = new Date(now.getTime() - DAY_MS).toISOString().slice(0, 10)
   const title = day === yesterday ? 'Yesterday’s report' : `Report of ${day}`
   return html`<p>
