@@ -8,8 +8,8 @@ type Walk = 'pair' | 'netvar'
 
 const TITLES: Record<Walk, string> = { pair: 'Walk of the pair products', netvar: 'Walk of the netvar' }
 
-/** Steps between the labels of short walks. */
-const TICK_MINUTES = [1, 2, 5, 10, 15]
+/** Seconds between the labels of short walks. */
+const TICK_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900]
 
 interface Step {
   readonly at: Date
@@ -37,8 +37,9 @@ export function drawWalk(
   const [last, lastControl, edge] = [walk.at(-1)!, control.at(-1), envelope.at(-1)!]
   const isNarrow = frame.width < 500
   const mostTicks = isNarrow ? 4 : 8
-  const minutes = (domain[1].getTime() - domain[0].getTime()) / 60_000
-  const apart = TICK_MINUTES.find((one) => minutes / one <= mostTicks)
+  const hasSeconds = network.bucket_seconds === 1
+  const seconds = (domain[1].getTime() - domain[0].getTime()) / 1000
+  const apart = TICK_SECONDS.find((one) => one >= (hasSeconds ? 1 : 60) && seconds / one <= mostTicks)
   const labels = spread(
     [
       { at: last.at, value: last.value, label: 'network', fill: 'var(--accent)' },
@@ -74,11 +75,11 @@ export function drawWalk(
     }),
     lineY(walk, { x: 'at', y: 'value', stroke: 'var(--accent)', strokeWidth: 2 }),
     axisX({
-      // Of minutes whole ones, so that no label is there twice, and no more of them than there is room for.
-      ticks: network.bucket_seconds === 1 || apart === undefined ? mostTicks : `${apart} minutes`,
+      // Whole seconds or minutes, so that no label is there twice, and no more of them than there is room for.
+      ticks: apart === undefined ? mostTicks : apart < 60 ? `${apart} seconds` : `${apart / 60} minutes`,
       tickSize: 4,
       label: null,
-      tickFormat: timeLabel(network.bucket_seconds === 1),
+      tickFormat: timeLabel(hasSeconds),
     }),
     axisY({ ticks: 5, tickSize: 0, label: null }),
     text(labels, {

@@ -29,7 +29,7 @@ it.each([880, 344])('no label under a walk is there twice, however short it is, 
     const labels = labelsOf(buckets, seconds, width)
     expect(labels.length, `${buckets} of ${seconds} s`).toBeGreaterThan(1)
     expect(new Set(labels).size, labels.join(' ')).toBe(labels.length)
-    // One more than there are steps; of seconds two more.
-    expect(labels.length, labels.join(' ')).toBeLessThanOrEqual((width < 500 ? 5 : 9) + (seconds === 1 ? 2 : 0))
+    // One more than there are steps.
+    expect(labels.length, labels.join(' ')).toBeLessThanOrEqual(width < 500 ? 5 : 9)
   }
 })
