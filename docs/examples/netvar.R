@@ -2,6 +2,8 @@
 #
 #     install.packages(c("arrow", "dplyr"))
 #     Rscript netvar.R 2026-01-05T12:00:00Z 2026-01-05T13:00:00Z chunks/*.arrow
+#
+# Links do as well as paths.
 
 library(arrow)
 library(dplyr)
@@ -10,8 +12,17 @@ args <- commandArgs(trailingOnly = TRUE)
 bounds <- as.POSIXct(args[1:2], format = "%Y-%m-%dT%H:%M:%SZ", tz = "UTC")
 hex <- function(ids) vapply(ids, function(id) paste(format(as.raw(id)), collapse = ""), "")
 
-samples <- bind_rows(lapply(args[-(1:2)], function(path) {
-  table <- read_ipc_file(path, as_data_frame = FALSE)
+open_chunk <- function(place) {
+  if (grepl("^https?:", place)) {
+    file <- tempfile(fileext = ".arrow")
+    download.file(place, file, mode = "wb", quiet = TRUE)
+    place <- file
+  }
+  read_ipc_file(place, as_data_frame = FALSE)
+}
+
+samples <- bind_rows(lapply(args[-(1:2)], function(place) {
+  table <- open_chunk(place)
   tibble(
     device = hex(as.vector(table$device_id$cast(binary()))),
     profile = hex(as.vector(table$profile_id$cast(binary()))),

@@ -1,15 +1,42 @@
-// The same in JavaScript, in Node or a browser.
+// The same in JavaScript.
 //
-//     npm install apache-arrow
+//     npm install apache-arrow                 # and @aws-sdk/client-s3, for s3://
 //     node netvar.mjs 2026-01-05T12:00:00Z 2026-01-05T13:00:00Z chunks/*.arrow
 //
-// A link (of an export, or a signed one of Supabase Storage or Storj) opens as
-//     tableFromIPC(await (await fetch(url)).arrayBuffer())
+// Links (of an export, or signed by Supabase Storage or Storj) and s3://bucket/key do as well as paths; of an S3 service with the
+// settings that the pipeline has: STORJ_ENDPOINT, STORJ_REGION, STORJ_ACCESS_KEY_ID, STORJ_SECRET_ACCESS_KEY.
 
 import { readFileSync } from 'node:fs'
 import { tableFromIPC } from 'apache-arrow'
 
-const [start, end, ...paths] = process.argv.slice(2)
+/** A path, a link or s3://bucket/key as an Arrow table. A browser needs the second line alone. */
+async function open(place) {
+  if (place.startsWith('s3://')) return tableFromIPC(await readS3(place))
+  if (/^https?:/.test(place)) return tableFromIPC(await readLink(place))
+  return tableFromIPC(readFileSync(place))
+}
+
+async function readLink(url) {
+  const response = await fetch(url)
+  if (!response.ok) throw new Error(`${response.status} for ${new URL(url).pathname}: links hold for some hours`)
+  return await response.arrayBuffer()
+}
+
+async function readS3(place) {
+  const { GetObjectCommand, S3Client } = await import('@aws-sdk/client-s3')
+  const { env } = process
+  const client = new S3Client({
+    endpoint: env.STORJ_ENDPOINT ?? 'https://gateway.storjshare.io',
+    region: env.STORJ_REGION ?? 'us-east-1',
+    credentials: { accessKeyId: env.STORJ_ACCESS_KEY_ID, secretAccessKey: env.STORJ_SECRET_ACCESS_KEY },
+    forcePathStyle: true,
+  })
+  const [, bucket, key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(place)
+  const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }))
+  return await Body.transformToByteArray()
+}
+
+const [start, end, ...places] = process.argv.slice(2)
 const [from, to] = [start, end].map((text) => Date.parse(text) * 1000)
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 const countOnes = (byte) => byte.toString(2).replaceAll('0', '').length
@@ -18,8 +45,8 @@ const ONES = Array.from({ length: 256 }, (_, byte) => countOnes(byte))
 /** `second device` → bits and ones. */
 const trials = new Map()
 const seen = new Set()
-for (const path of paths) {
-  const table = tableFromIPC(readFileSync(path))
+for (const place of places) {
+  const table = await open(place)
   const column = Object.fromEntries(table.schema.fields.map(({ name }) => [name, table.getChild(name)]))
   // Microseconds since 1970, of which `get` would make milliseconds.
   const times = column.timestamp.data.flatMap((data) => [...data.values])

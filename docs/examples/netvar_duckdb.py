@@ -2,6 +2,8 @@
 
     pip install duckdb pyarrow
     python netvar_duckdb.py 2026-01-05T12:00:00Z 2026-01-05T13:00:00Z chunks/*.arrow
+
+Links and s3://bucket/key do as well as paths: chunks.py, beside this file, opens them.
 """
 
 import json
@@ -10,11 +12,13 @@ import sys
 import duckdb
 import pyarrow as pa
 
+import chunks
+
 NETVAR = """
 with samples as (
   select distinct on (device_id, profile_id, "timestamp", sequence)
     device_id, date_trunc('second', "timestamp") as second, sample_data
-  from chunks where "timestamp" >= $start::timestamptz and "timestamp" < $end::timestamptz
+  from opened where "timestamp" >= $start::timestamptz and "timestamp" < $end::timestamptz
 ), trials as (
   select second, device_id, sum(8 * octet_length(sample_data)) as bits, sum(bit_count(sample_data::bit)) as ones
   from samples group by all
@@ -28,7 +32,8 @@ select count(*) as seconds, sum(s * s) as chi2 from stouffer
 """
 
 if __name__ == "__main__":
-    start, end, *paths = sys.argv[1:]
-    chunks = pa.concat_tables([pa.ipc.open_file(pa.memory_map(path)).read_all() for path in paths])
+    start, end, *places = sys.argv[1:]
+    # By this name the query finds it.
+    opened = pa.concat_tables([chunks.open(place) for place in places])
     seconds, chi2 = duckdb.execute(NETVAR, {"start": start, "end": end}).fetchone()
     print(json.dumps({"seconds": seconds, "chi2": float(chi2)}))

@@ -3,7 +3,7 @@
     pip install pyarrow pandas
     python netvar_pandas.py 2026-01-05T12:00:00Z 2026-01-05T13:00:00Z chunks/*.arrow
 
-Prints {"seconds": T, "chi2": sum of S_t squared}: what network_stats has for that hour in `netvar`, profile all_bits.
+Links and s3://bucket/key do as well as paths: chunks.py, beside this file, opens them. Prints {"seconds": T, "chi2": sum of S_t squared}: what network_stats has for that hour in `netvar`, profile all_bits.
 """
 
 import json
@@ -12,25 +12,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.fs
 
-
-def open_local(path):
-    return pa.ipc.open_file(pa.memory_map(path)).read_all()
-
-
-def open_s3(bucket, key, endpoint="gateway.storjshare.io", **keys):
-    """Of Storj or another S3 service; keys: access_key=…, secret_key=…"""
-    store = pa.fs.S3FileSystem(endpoint_override=endpoint, **keys)
-    with store.open_input_file(f"{bucket}/{key}") as file:
-        return pa.ipc.open_file(file).read_all()
-
-
-def open_url(url):
-    """Of a link, such as those of an export (docs/api.md) or a signed one of Supabase Storage."""
-    from urllib.request import urlopen
-
-    return pa.ipc.open_file(pa.BufferReader(urlopen(url).read())).read_all()
+import chunks
 
 
 def trials(table):
@@ -63,5 +46,5 @@ def netvar(trials):
 if __name__ == "__main__":
     start, end = (pd.Timestamp(text) for text in sys.argv[1:3])
     # Chunks differ in their dictionaries; pyarrow makes one of them.
-    found = trials(pa.concat_tables([open_local(path) for path in sys.argv[3:]]).unify_dictionaries())
+    found = trials(pa.concat_tables([chunks.open(place) for place in sys.argv[3:]]).unify_dictionaries())
     print(json.dumps(netvar(found[(found.second >= start) & (found.second < end)])))
