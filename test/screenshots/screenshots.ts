@@ -3,9 +3,11 @@ import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium, type Page } from 'playwright-core'
 import { CHROMIUM, NO_CHROMIUM } from '../harness/browser.ts'
-import { createCli } from '../infra/run-cli.ts'
+import { createCli, ENTRY } from '../infra/run-cli.ts'
+import { recordTerminal, terminalPage } from './terminal.ts'
 
-// The README's pictures, made of what `coherence demo` and `coherence dev` find on this machine: npm run screenshots.
+// The README's pictures, made of what `coherence demo` and `coherence dev` find on this machine: npm run screenshots, or
+// npm run screenshots -- terminal for one of them.
 
 const IMAGES = resolve(import.meta.dirname, '../../docs/images')
 const SECONDS = 60
@@ -17,12 +19,24 @@ const cli = createCli()
 chmodSync(cli.directory, 0o755)
 const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
 try {
-  process.stderr.write(`a demo of ${SECONDS} s, and four minutes more\n`)
-  await showReport()
-  await showConsole()
+  const pictures = { terminal: showTerminal, report: showReport, console: showConsole }
+  const asked = process.argv.slice(2)
+  process.stderr.write('terminal and report take a minute each, the console four\n')
+  for (const [name, show] of Object.entries(pictures)) if (asked.length === 0 || asked.includes(name)) await show()
 } finally {
   await browser.close()
   cli.remove()
+}
+
+/** What `npm run demo` prints, as it is. */
+async function showTerminal(): Promise<void> {
+  const env = { PATH: process.env.PATH, HOME: cli.directory, TERM: 'xterm-256color' }
+  const written = await recordTerminal(`'${process.execPath}' '${ENTRY}' demo`, { cwd: cli.directory, env })
+  const page = await openPage(100)
+  await page.setContent(terminalPage('npm run demo', written))
+  const path = join(IMAGES, 'terminal.png')
+  await page.locator('pre').screenshot({ path })
+  tell(path)
 }
 
 async function showReport(): Promise<void> {
@@ -36,7 +50,7 @@ async function showReport(): Promise<void> {
 async function showConsole(): Promise<void> {
   const dev = cli.start(['dev', '--live'])
   try {
-    await dev.seen(/coherence console\n/)
+    await dev.seen(/ console --open\n/)
     const served = cli.start(['console', '--json'])
     const [, url] = await served.seen(/"url":"([^"]+)"/)
     const page = await openPage(620)
@@ -64,5 +78,9 @@ async function openPage(height: number): Promise<Page> {
 async function save(page: Page, name: string): Promise<void> {
   const path = join(IMAGES, name)
   await page.screenshot({ path })
+  tell(path)
+}
+
+function tell(path: string): void {
   process.stderr.write(`${path}  ${Math.round(statSync(path).size / 1000)} kB\n`)
 }
