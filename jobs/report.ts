@@ -5,9 +5,7 @@ import { hashBytes } from '../storage/object-store.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { findDueReport } from './due-report.ts'
 import { collectReport } from './report-data.ts'
-
-/** The longest that S3 signs a link for. */
-const LINK_SECONDS = 7 * 86_400
+import { signReport } from './report-link.ts'
 
 /** The page of a report. Drawing is loaded when it is needed: most workers never draw. */
 export async function renderReport(report: ReportData): Promise<string> {
@@ -33,9 +31,8 @@ export async function runReport(context: JobContext, job: Pick<ActiveJob<'report
   const key = `reports/${day.replaceAll('-', '/')}-${sha256.slice(0, 16)}.html`
   await store.put(key, page, { signal: job.signal })
   await context.checkpoint('report: put')
-  const url = await store.signedUrl(key, { seconds: LINK_SECONDS, fileName: `coherence-${day}.html` })
   const place = { backend: store.backend, bucket: store.bucket, key, sha256, bytes: bytes.length }
-  const link = { url, url_expires_at: new Date(now.getTime() + LINK_SECONDS * 1000).toISOString() }
+  const link = await signReport(store, { key, from: report.from }, now)
   await logMaintenance(pool, {
     operation: 'report',
     table: 'storage.objects',

@@ -3,11 +3,13 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { ReportWindow } from '../../db/report.ts'
 import { collectReport, DAY, defaultWindow } from '../../jobs/report-data.ts'
+import { linkNewestReport } from '../../jobs/report-link.ts'
 import { renderReport } from '../../jobs/report.ts'
 import { CoherenceError } from '../../pipeline/errors.ts'
 import { uuidAt, uuidBytes } from '../../pipeline/samples.ts'
-import { formatP } from '../../pipeline/report/format.ts'
+import { formatMinute, formatP, formatWindow } from '../../pipeline/report/format.ts'
 import { usage, type Register } from '../command.ts'
+import type { Output } from '../output.ts'
 import { parseSecond } from '../trial-second.ts'
 import { withContext } from './with-context.ts'
 
@@ -21,6 +23,7 @@ interface Flags {
   from?: string
   to?: string
   device?: string[]
+  latest?: true
 }
 
 export const reportCommand: Register = (program, bind) => {
@@ -36,8 +39,10 @@ export const reportCommand: Register = (program, bind) => {
     .option('--from <time>', 'begin of the window, a whole hour, as 2026-01-31T12:00:00Z')
     .option('--to <time>', `its end, not included; at most ${MOST_DAYS} days later`)
     .option('--device <id...>', 'only these devices')
+    .option('--latest', 'make none: a new link to the newest that the scheduled job has written to the store')
     .action(
       bind(async ({ output, json, signal }, flags: Flags) => {
+        if (flags.latest) return await showLatest(output, flags)
         const asked = parseWindow(flags)
         const deviceIds = flags.device === undefined ? null : parseDevices(flags.device)
         if (flags.out !== undefined) assertWritable(flags.out, flags.force === true)
@@ -72,6 +77,22 @@ export const reportCommand: Register = (program, bind) => {
         })
       }),
     )
+}
+
+/** Who may read the database and the store may have a link: a signed one is good for a week. */
+async function showLatest(output: Output, flags: Flags): Promise<void> {
+  const others = Object.keys(flags).filter((flag) => flag !== 'latest' && flag !== 'json')
+  if (others.length > 0) throw usage(`--latest makes no report; leave --${others[0]} out.`)
+  await withContext(async ({ context }) => {
+    const report = await linkNewestReport(context, new Date())
+    if (report === null) {
+      throw usage('no report has been written to the store yet: a worker does so an hour after a day (UTC) with data.')
+    }
+    output.result(report, () => {
+      const expires = report.url.startsWith('file:') ? '' : `, until ${formatMinute(report.url_expires_at)} UTC`
+      return [`${formatWindow(report.from, report.to)}${expires}`, report.verdict, report.url].join('\n')
+    })
+  })
 }
 
 function assertWritable(path: string, force: boolean): void {

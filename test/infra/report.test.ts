@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runReport } from '../../jobs/report.ts'
 import { storeNetworkHours } from '../fixtures/network-hours.ts'
 import { openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 import { type Cli, createCli } from './run-cli.ts'
@@ -75,6 +76,21 @@ describe('coherence report', () => {
     const { code, stderr } = await cli.run(['report', ...args])
     expect(code).toBe(2)
     expect(stderr).toContain(message)
+  })
+
+  it('gives a link to the newest that the scheduled job wrote', async () => {
+    const none = await cli.run(['report', '--latest'])
+    expect(none.code).toBe(2)
+    expect(none.stderr).toContain('no report has been written to the store yet')
+    const signal = new AbortController().signal
+    const { output } = await runReport(pipeline.context, { signal }, new Date((FROM + 24 * HOUR) * 1000))
+    const { code, stdout } = await cli.run(['report', '--latest'])
+    expect(code).toBe(0)
+    const [day, verdict, address] = stdout.trim().split('\n')
+    expect([day, verdict]).toEqual(['2026-05-04', '3 devices, 10.8 k samples: nothing stands out.'])
+    expect(readFileSync(fileURLToPath(address), 'utf8')).toContain(verdict)
+    expect((await cli.run(['report', '--latest', '--json'])).json()).toMatchObject({ key: output.key, url: address })
+    expect((await cli.run(['report', '--latest', '--day', '2026-05-04'])).stderr).toContain('leave --day out')
   })
 
   it('does not know a device that is not there', async () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readNetworkBuckets } from '../../db/report.ts'
 import { collectReport, DAY, defaultWindow } from '../../jobs/report-data.ts'
+import { linkNewestReport } from '../../jobs/report-link.ts'
 import { renderReport, runReport } from '../../jobs/report.ts'
 import { controlSeries } from '../../pipeline/control.ts'
 import { networkTests } from '../../pipeline/network.ts'
@@ -297,6 +298,11 @@ describe('the job', () => {
     )
     expect(rows.map(({ details }) => details.key)).toEqual([first.key, second.key])
     expect(rows[0].details.url).toMatch(/^file:\/\/.*\.html/)
+    const linked = await linkNewestReport(pipeline.context, new Date(TODAY * 1000))
+    expect(linked).toMatchObject({ key: second.key, verdict: rows[1].details.verdict })
+    expect(linked!.url_expires_at).toBe(new Date((TODAY + 7 * DAY) * 1000).toISOString())
+    await pipeline.store.delete(second.key!)
+    await expect(linkNewestReport(pipeline.context, NOW)).rejects.toMatchObject({ code: 'STORE_NOT_FOUND' })
   })
 
   it('waits for an hour after midnight, for data, and for chunks to be verified or to fail', async () => {
