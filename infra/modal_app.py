@@ -53,7 +53,14 @@ image = (
     .run_commands("npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund")
     # Objects on a container's own disk would be gone with it: the command's default, "local", is no choice here.
     # The secrets' names too: in its containers Modal loads this file again, and runs nothing if they are others there.
-    .env({"NODE_ENV": "production", "STORAGE_DRIVER": "supabase", "COHERENCE_SECRETS": SECRETS})
+    .env(
+        {
+            "NODE_ENV": "production",
+            "STORAGE_DRIVER": "supabase",
+            "WORK_MEMORY": f"{DRAIN_MEMORY[1]}M",
+            "COHERENCE_SECRETS": SECRETS,
+        }
+    )
     .add_local_dir(ROOT / "dist", f"{APP}/dist")
     .add_local_python_source("child_process")
 )

@@ -145,7 +145,8 @@ describe('infra/modal_app.py', () => {
     })
 
     test('a worker’s container has a limit of memory, which the worker sees', () => {
-      const { functions } = load('deploy', {})
+      const { env, functions } = load('deploy', {})
+      expect(env.WORK_MEMORY).toBe('1024M')
       expect(functions.drain.memory).toEqual([512, 1024])
       expect(functions.drain_long.memory).toEqual([512, 1024])
     })
