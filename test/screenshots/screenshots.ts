@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -51,6 +52,7 @@ async function showConsole(): Promise<void> {
   const dev = cli.start(['dev', '--live'])
   try {
     await dev.seen(/ console --open\n/)
+    await cli.run(['ingest', '--device', 'mine'], { input: randomBytes(100_000) })
     const served = cli.start(['console', '--json'])
     const [, url] = await served.seen(/"url":"([^"]+)"/)
     const page = await openPage(620)
@@ -59,7 +61,7 @@ async function showConsole(): Promise<void> {
     // The first hour has rows once the first chunk is verified.
     await page
       .locator('tbody tr', { hasText: /\d\.\d{4}/ })
-      .nth(4)
+      .nth(5)
       .waitFor({ timeout: 300_000 })
     await save(page, 'console.png')
     served.child.kill('SIGTERM')

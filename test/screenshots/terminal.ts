@@ -33,8 +33,10 @@ function readScreen(written: string): Cell[][] {
     else if (code === 'A') row = Math.max(0, row - count)
     else if (code === 'G') column = count - 1
     else if (code === 'K') rows[row].length = given === '2' ? 0 : Math.min(rows[row].length, column)
-    else if (code === 'J') rows.length = row + 1
-    else if (code !== undefined) continue
+    else if (code === 'J') {
+      rows.length = row + 1
+      rows[row].length = Math.min(rows[row].length, column)
+    } else if (code !== undefined) continue
     else if (char === '\r') column = 0
     else if (char === '\n') rows[++row] ??= []
     else {
