@@ -71,7 +71,8 @@ test('a demo of 3 s tells what it stored, proved and found, and its chunks are t
   expect(subjects).toContain('clock-jitter')
   expect(['clock-jitter', 'biased']).toEqual(expect.arrayContaining(subjects))
   expect(report.pairs).toHaveLength(10)
-  expect(readFileSync(join(cli.directory, report.report), 'utf8')).toMatch(/class="verdict">5 devices, .*clock-jitter/)
+  // What is sure of so few bytes: the archive sent none of late.
+  expect(readFileSync(join(cli.directory, report.report), 'utf8')).toMatch(/class="verdict">5 devices, .*archive/)
   expect(new Set(report.pairs.map((pair: { status: string }) => pair.status))).toEqual(new Set(['insufficient']))
   expect(report.pruned).toMatchObject({ rows: 600, partitions: [expect.stringMatching(/^entropy_samples_\d{8}$/)] })
 
