@@ -35,8 +35,9 @@ function multiplyHigh(x: number, y: number): number {
   const x1 = x >>> 16
   const y0 = y & 0xffff
   const y1 = y >>> 16
-  const middle = (Math.imul(x1, y0) >>> 0) + (Math.imul(x0, y0) >>> 16)
-  const rest = (Math.imul(x0, y1) >>> 0) + (middle & 0xffff)
+  // Neither sum leaves 32 bits; as integers they need no doubles.
+  const middle = (Math.imul(x1, y0) + (Math.imul(x0, y0) >>> 16)) | 0
+  const rest = (Math.imul(x0, y1) + (middle & 0xffff)) | 0
   return (Math.imul(x1, y1) + (middle >>> 16) + (rest >>> 16)) | 0
 }
 

@@ -1,5 +1,5 @@
 import { benjaminiHochberg, sidak } from '../multiple-testing.ts'
-import { pearsonR, productZ, testPearson } from '../pair-coherence.ts'
+import { type OverlapSums, pearsonR, productZ, testPearson } from '../pair-coherence.ts'
 import { pairSums } from '../pair-sums.ts'
 import { MAX_LAG } from '../pair-tests.ts'
 import { normalTwoSided } from '../special.ts'
@@ -65,27 +65,45 @@ function lagProfiles(series: readonly DeviceSeries[], rows: readonly PairRow[]):
   return profiles.map((profile, i) => ({ ...profile, q: q[i] }))
 }
 
+/** Scores, 0 where there is no trial, and 1 where there is one. */
+interface Scores {
+  readonly z: Float64Array
+  readonly present: Uint8Array
+}
+
+function scoresOf(series: DeviceSeries): Scores {
+  const { bits, ones } = series
+  return { z: trialScores(series), present: Uint8Array.from(bits, (n, t) => (isTrial(n, ones[t]) ? 1 : 0)) }
+}
+
+/** Over the seconds in which x has a trial, and y has one `lag` seconds later. */
+function sumsAtLag(x: Scores, y: Scores, lag: number): OverlapSums {
+  let [n, xy, sumX, sumY, xx, yy] = [0, 0, 0, 0, 0, 0]
+  const length = x.z.length
+  for (let t = Math.max(0, -lag), end = Math.min(length, length - lag); t < end; t++) {
+    if ((x.present[t] & y.present[t + lag]) === 0) continue
+    const score = x.z[t]
+    const later = y.z[t + lag]
+    n++
+    xy += score * later
+    sumX += score
+    sumY += later
+    xx += score * score
+    yy += later * later
+  }
+  return { n_seconds: n, sum_xy: xy, sum_x: sumX, sum_y: sumY, sum_x2: xx, sum_y2: yy }
+}
+
 /**
  * Pearson's r of one device's scores with the other's L seconds later, at every lag, in standard errors, r sqrt(n). Unlike
  * `lagScan` it takes the devices' means out: two biased devices would have a long bar at each lag. P of the largest is that of
  * Student's t, by Sidak for all the lags that were looked at.
  */
 function lagProfile(a: DeviceSeries, b: DeviceSeries): Omit<LagProfile, 'q'> {
-  const [x, y] = [trialScores(a), trialScores(b)]
-  const [inA, inB] = [a, b].map(({ bits, ones }) => Uint8Array.from(bits, (n, t) => (isTrial(n, ones[t]) ? 1 : 0)))
+  const [x, y] = [scoresOf(a), scoresOf(b)]
   const lags = Array.from({ length: 2 * MAX_LAG + 1 }, (_, i) => i - MAX_LAG)
   const found = lags.map((lag) => {
-    const sums = { n_seconds: 0, sum_xy: 0, sum_x: 0, sum_y: 0, sum_x2: 0, sum_y2: 0 }
-    for (let t = Math.max(0, -lag); t < Math.min(x.length, x.length - lag); t++) {
-      if ((inA[t] & inB[t + lag]) === 0) continue
-      const [score, later] = [x[t], y[t + lag]]
-      sums.n_seconds++
-      sums.sum_xy += score * later
-      sums.sum_x += score
-      sums.sum_y += later
-      sums.sum_x2 += score * score
-      sums.sum_y2 += later * later
-    }
+    const sums = sumsAtLag(x, y, lag)
     const r = sums.n_seconds < MIN_SECONDS ? null : pearsonR(sums)
     return r === null ? null : { z: r * Math.sqrt(sums.n_seconds), ...testPearson(r, sums.n_seconds) }
   })
