@@ -13,6 +13,17 @@ export function formatCount(count: number): string {
   return `${value.toFixed(value < 99.5 ? 1 : 0)} ${units[unit]}`
 }
 
+/** 454 B, 24.1 kB. */
+export function formatBytes(bytes: number): string {
+  return bytes < 1000
+    ? `${bytes} B`
+    : bytes < 1e6
+      ? `${formatFixed(bytes / 1e3, 1)} kB`
+      : bytes < 1e9
+        ? `${formatFixed(bytes / 1e6, 1)} MB`
+        : `${formatFixed(bytes / 1e9, 2)} GB`
+}
+
 export function formatInteger(count: number): string {
   return count.toLocaleString('en-US')
 }

@@ -1,4 +1,4 @@
-import { formatCount, formatFixed, formatInteger, formatP, formatTime, formatWindow } from './format.ts'
+import { formatBytes, formatCount, formatFixed, formatInteger, formatP, formatTime, formatWindow } from './format.ts'
 import { type Html, html, nameHtml, raw } from './html.ts'
 import { type Finding, FLAG_ALPHA, type ReportData } from './report-data.ts'
 import { devicesSection } from './section-devices.ts'
@@ -140,16 +140,6 @@ function sharePassed(rows: ReportData['tests']['rows']): string {
     [0, 0],
   )
   return tested === 0 ? '–' : `${formatFixed((100 * passed) / tested, 2)} %`
-}
-
-function formatBytes(bytes: number): string {
-  return bytes < 1000
-    ? `${bytes} B`
-    : bytes < 1e6
-      ? `${formatFixed(bytes / 1e3, 1)} kB`
-      : bytes < 1e9
-        ? `${formatFixed(bytes / 1e6, 1)} MB`
-        : `${formatFixed(bytes / 1e9, 2)} GB`
 }
 
 function findingsSection(findings: readonly Finding[]): Html {

@@ -1,6 +1,6 @@
 /** Pieces that the report's sections share. */
 import { csvUrl, type CsvValue, toCsv } from './csv.ts'
-import { formatCount } from './format.ts'
+import { formatBytes } from './format.ts'
 import { type Html, html, type HtmlValue } from './html.ts'
 import { STATISTICS, type StatisticName, termList } from './statistics.ts'
 
@@ -26,10 +26,6 @@ export function csvLink(
 /** The same, of records whose names are the header. */
 export function recordsLink(file: string, what: string, records: readonly Readonly<Record<string, CsvValue>>[]): Html {
   return csvLink(file, what, Object.keys(records[0] ?? {}), records.map(Object.values))
-}
-
-function formatBytes(bytes: number): string {
-  return bytes < 1000 ? `${bytes} B` : `${formatCount(Math.round(bytes / 1000))} kB`
 }
 
 /** A figure drawn for wide and narrow screens, what it says, and its numbers. */

@@ -1,11 +1,12 @@
 import { sidak } from '../multiple-testing.ts'
 import type { NetworkTests } from '../network.ts'
 import { normalTwoSided } from '../special.ts'
+import { arrowLink } from './arrow-link.ts'
 import { drawWalk } from './figure-walks.ts'
 import { formatCount, formatFixed, formatInteger, formatP, formatTime } from './format.ts'
 import { type Html, html } from './html.ts'
 import { column, csvLink, figure, recordsLink, type Section, table, unbroken } from './parts.ts'
-import { FLAG_ALPHA, type ReportData } from './report-data.ts'
+import { FLAG_ALPHA, type NetworkPart, type ReportData, type TracePoint } from './report-data.ts'
 
 const WIDE = { width: 880, height: 320 }
 const NARROW = { width: 344, height: 260 }
@@ -51,7 +52,7 @@ function networkBody({ network, from, to }: ReportData): Html {
         dashed lines with probability .95. The lines are pointwise: many null walks cross them at some time, so the end
         of the walk is the test and a crossing on the way is
         not.${reason !== null && html` There is no control: ${reason}`}`,
-      download('pair'),
+      html`${download('pair')} ${bothWalks(network)}`,
     )}
     ${figure(
       draw('netvar'),
@@ -62,6 +63,24 @@ function networkBody({ network, from, to }: ReportData): Html {
         ${at !== null && largestStouffer(sums.max_abs_stouffer ?? 0, sums.seconds, at)}`,
       download('netvar'),
     )}`
+}
+
+function bothWalks({ trace, control }: NetworkPart): Html {
+  const numbers = (of: (point: TracePoint) => number) => Float64Array.from(trace, of)
+  const controls = (kind: 'pair' | 'netvar') => Float64Array.from(control.trace ?? [], (point) => point[kind])
+  return arrowLink('walks', 'both walks', {
+    end: trace.map(({ end }) => end),
+    seconds: numbers(({ seconds }) => seconds),
+    pair: numbers(({ pair }) => pair),
+    pair_95: numbers(({ pair_95: edge }) => edge),
+    netvar: numbers(({ netvar }) => netvar),
+    netvar_95: numbers(({ netvar_95: edge }) => edge),
+    // It has a trial where the network has one.
+    ...(control.trace?.length === trace.length && {
+      control_pair: controls('pair'),
+      control_netvar: controls('netvar'),
+    }),
+  })
 }
 
 /** S is nearly standard normal, so the largest of many seconds has a P of its own. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { tableFromIPC } from 'apache-arrow'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { reportPage } from '../../pipeline/report/page.ts'
 import { formatFixed } from '../../pipeline/report/format.ts'
@@ -31,7 +32,12 @@ describe('the page', () => {
       /<script|<iframe|<object|<embed|<link(?! rel="icon" href="data:,")|@import|url\(| style=| on\w+="/,
     )
     const targets = [...page.matchAll(/(?:href|src)="([^"]*)"/g)].map((match) => match[1])
-    expect(targets.filter((target) => !/^(#[\w-]+|data:(text\/csv;charset=utf-8)?,.*)$/.test(target))).toEqual([])
+    expect(
+      targets.filter(
+        (target) =>
+          !/^(#[\w-]+|data:(text\/csv;charset=utf-8|application\/vnd\.apache\.arrow\.file;base64)?,.*)$/.test(target),
+      ),
+    ).toEqual([])
   })
 
   it('is the same for the same numbers', () => {
@@ -69,6 +75,20 @@ describe('the page', () => {
       const links = [...page.matchAll(/<a\s+class="download"[^>]*>([^<]*)/g)].map((match) => match[1].trim())
       expect(links.filter((text, i) => links.indexOf(text) !== i)).toEqual([])
     }
+  })
+
+  it('has the walks as an Arrow file', () => {
+    const { network } = REPORTS['60 devices']
+    const [, base64] = draw(REPORTS['60 devices']).match(/download="walks\.arrow" href="[^"]*;base64,([^"]*)"/) ?? []
+    const table = tableFromIPC(Buffer.from(base64, 'base64'))
+    const last = network.trace.at(-1)!
+    expect(table.numRows).toBe(network.trace.length)
+    expect({ ...table.get(table.numRows - 1)!.toJSON() }).toEqual({
+      ...last,
+      end: Date.parse(last.end),
+      control_pair: network.control.trace!.at(-1)!.pair,
+      control_netvar: network.control.trace!.at(-1)!.netvar,
+    })
   })
 
   it('says of every statistic what it means and what its null is', () => {
