@@ -97,7 +97,7 @@ footer { color: var(--muted); font-size: .875rem; margin-top: 5rem; padding-bott
 @media screen and (max-width: 44rem) {
   header, main, footer { padding-left: 1rem; padding-right: 1rem; }
   header { padding-top: 1.5rem; }
-  section { margin-top: 3.5rem; }
+  section { margin-top: 3.5rem; } .name { min-width: 6rem; }
   .wide { display: none; } .narrow { display: block; }
   main dl div { grid-template-columns: 1fr; }
   caption { max-width: calc(100vw - 2rem); position: sticky; left: 0; }
@@ -108,7 +108,7 @@ footer { color: var(--muted); font-size: .875rem; margin-top: 5rem; padding-bott
   header, main, footer { max-width: none; padding: 0; }
   section { margin-top: 2rem; } figure, tr, dl div, .together .scroll { break-inside: avoid; } h2, h3, caption, .caption { break-after: avoid; }
   .scroll { overflow: visible; background: none; } table, thead th { font-size: 8.5pt; } figcaption, .caption { font-size: 8.5pt; } th, td { padding: .25rem .5rem .25rem 0; }
-  main .terms { font-size: 8pt; columns: 2 16rem; } .name { min-width: 4rem; } td.number, .number .nowrap { white-space: normal; } .pair { grid-template-columns: 1fr 1fr; }
+  main .terms { font-size: 8pt; columns: 2 16rem; } .name { min-width: 4rem; } .number .nowrap { white-space: normal; } .pair { grid-template-columns: 1fr 1fr; }
   .lags { grid-template-columns: repeat(3, 1fr); } .lags p { font-size: 8.5pt; }
   footer { break-before: avoid; margin-top: 1rem; padding: 0; font-size: 8.5pt; }
 }
