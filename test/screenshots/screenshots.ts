@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, statSync } from 'node:fs'
+import { chmodSync, mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium, type Page } from 'playwright-core'
 import { CHROMIUM, NO_CHROMIUM } from '../harness/browser.ts'
 import { createCli, ENTRY } from '../infra/run-cli.ts'
+import { reportOfDay } from './report-day.ts'
 import { recordTerminal, terminalPage } from './terminal.ts'
 
-// The README's pictures, made of what `coherence demo` and `coherence dev` find on this machine: npm run screenshots, or
-// npm run screenshots -- terminal for one of them.
+// The README's pictures, made of what `coherence demo` and `coherence dev` find on this machine, and of a day of made devices for the
+// report: npm run screenshots, or npm run screenshots -- terminal for one of them.
 
 const IMAGES = resolve(import.meta.dirname, '../../docs/images')
-const SECONDS = 60
 
 if (CHROMIUM === undefined) throw new Error(NO_CHROMIUM)
 mkdirSync(IMAGES, { recursive: true })
@@ -22,7 +22,7 @@ const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-s
 try {
   const pictures = { terminal: showTerminal, report: showReport, console: showConsole }
   const asked = process.argv.slice(2)
-  process.stderr.write('terminal and report take a minute each, the console four\n')
+  process.stderr.write('the terminal takes a minute, the report three, the console four\n')
   for (const [name, show] of Object.entries(pictures)) if (asked.length === 0 || asked.includes(name)) await show()
 } finally {
   await browser.close()
@@ -41,10 +41,15 @@ async function showTerminal(): Promise<void> {
 }
 
 async function showReport(): Promise<void> {
-  const demo = await cli.run(['demo', '--seconds', String(SECONDS), '--json'])
-  if (demo.code !== 0) throw new Error(demo.stderr)
-  const page = await openPage(1795)
-  await page.goto(pathToFileURL(join(cli.directory, demo.json().report)).href)
+  const html = join(cli.directory, 'report.html')
+  writeFileSync(html, await reportOfDay(cli.directory))
+  const page = await openPage(1000)
+  const width = 1040
+  await page.setViewportSize({ width, height: 1000 })
+  await page.goto(pathToFileURL(html).href)
+  // To the end of the first walk.
+  const walk = await page.locator('#network figure svg:visible').first().boundingBox()
+  await page.setViewportSize({ width, height: Math.ceil(walk!.y + walk!.height + 16) })
   await save(page, 'report.png')
 }
 
