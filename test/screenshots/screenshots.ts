@@ -49,7 +49,7 @@ async function showReport(): Promise<void> {
   await page.goto(pathToFileURL(html).href)
   // To the end of the first walk.
   const walk = await page.locator('#network figure svg:visible').first().boundingBox()
-  await page.setViewportSize({ width, height: Math.ceil(walk!.y + walk!.height + 16) })
+  await page.setViewportSize({ width, height: Math.ceil(walk!.y + walk!.height + 4) })
   await save(page, 'report.png')
 }
 
