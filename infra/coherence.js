@@ -26,5 +26,7 @@ for (const stream of [process.stdout, process.stderr]) {
 const { enableCompileCache } = await import('node:module')
 enableCompileCache()
 const { main } = await import('./cli.ts')
+const ended = main(process.argv.slice(2))
+// Not before main listens: a signal that came while all this was loading is told of later, and without a listener never.
 process.off('SIGTERM', leave)
-process.exitCode = await main(process.argv.slice(2))
+process.exitCode = await ended
