@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util'
 import { formatReport } from './report.ts'
 import { runChaos } from './run-chaos.ts'
 
-const HELP = `npm run test:chaos -- [--minutes 4] [--seed TEXT] [--kills-per-minute 55] [--json]
+const HELP = `npm run test:chaos -- [--minutes 4] [--seed TEXT] [--kills-per-minute 70] [--json]
 
-Devices send at a steady rate while worker processes are killed, Postgres is restarted, the pooler is cut, the object store
-fails and a disk fills. Then all must be there: every acknowledged sample in exactly one verified chunk, byte for byte; every
-rollup as a recomputation gives it; no job left; maintenance_log as what left. Exit code 0 only then.
+Devices send at a steady rate, a user asks for analyses and backfills are sent, while worker processes are killed or told to stop,
+Postgres is restarted, the pooler is cut, the object store fails and a disk fills. Then all must be there: every acknowledged sample in
+exactly one verified chunk, byte for byte; every rollup as a recomputation gives it; every analysis answered, once; no job left;
+maintenance_log as what left. Exit code 0 only then.
 
 The seed makes data and schedule the same; what runs into what is the machine's.
 `
@@ -20,7 +21,7 @@ async function main(args: string[]): Promise<number> {
     options: {
       minutes: { type: 'string', default: '4' },
       seed: { type: 'string', default: '1' },
-      'kills-per-minute': { type: 'string', default: '55' },
+      'kills-per-minute': { type: 'string', default: '70' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },

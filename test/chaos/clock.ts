@@ -16,8 +16,8 @@ const EVERY_SECONDS = { pack: 1, reconcile: 10, prune: 4, supervise: 2 } as cons
 const QUEUE_SETTINGS = 'heartbeat_seconds = 10, retry_delay = 1, retry_delay_max = 10'
 
 export interface Clock {
-  /** True when nothing waits any more, false after `ms`. */
-  drained(ms: number, signal: AbortSignal): Promise<boolean>
+  /** What waits still after `ms`; empty as soon as nothing does. */
+  drain(ms: number, signal: AbortSignal): Promise<string[]>
   /** What an operator does about dead letters; how many there were, by queue. */
   redrive(context: JobContext): Promise<Record<string, number>>
   countRetried(db: Queryable): Promise<number>
@@ -48,15 +48,17 @@ export async function startClock(databaseUrl: string): Promise<Clock> {
     await boss.stop({ graceful: false, close: false }).catch(() => {})
     await pool.end()
   }
-  const drained = async (ms: number, signal: AbortSignal) => {
+  const drain = async (ms: number, signal: AbortSignal) => {
     const until = Date.now() + ms
-    while (Date.now() < until) {
-      // Jobs of the clock would keep it busy for ever: only while samples or chunks wait.
-      periodic = await hasWork(pool)
-      if (!periodic && (await countJobs(pool)).every(({ queue }) => queue === 'dead-letter')) return true
+    for (;;) {
+      const waits = await listWaiting(pool)
+      // Jobs of the clock would keep it busy for ever: only while samples, chunks or analyses wait.
+      periodic = waits.length > 0
+      const jobs = (await countJobs(pool)).filter(({ queue }) => queue !== 'dead-letter')
+      waits.push(...jobs.map((one) => `${one.jobs} ${one.state} jobs of ${one.queue}`))
+      if (waits.length === 0 || Date.now() > until) return waits
       await sleep(250, undefined, { signal })
     }
-    return false
   }
   const redrive = async (context: JobContext) => {
     const letters = await listDeadLetters(pool, 1000)
@@ -65,15 +67,19 @@ export async function startClock(databaseUrl: string): Promise<Clock> {
       [...Map.groupBy(letters, ({ queue, error }) => `${queue}: ${error}`)].map(([name, all]) => [name, all.length]),
     )
   }
-  return { drained, redrive, countRetried, stop: () => (stopped ??= stop()) }
+  return { drain, redrive, countRetried, stop: () => (stopped ??= stop()) }
 }
 
-async function hasWork(pool: Pool): Promise<boolean> {
-  const { rows } = await pool.query<{ waits: boolean }>(
-    `select exists (select from public.chunk_backlog)
-         or exists (select from public.storj_chunks where verified_at is null) as waits`,
+/** Not what was given up: that waits for a person, in the dead letters. */
+async function listWaiting(pool: Pool): Promise<string[]> {
+  const { rows } = await pool.query<{ waits: string }>(
+    `with given_up as (select singleton_key as id from pgboss.job where name = 'dead-letter' and state = 'created')
+     select waiting_samples || ' samples are in no chunk' as waits from public.pipeline_health where waiting_samples > 0
+     union all select 'chunk ' || id || ' is ' || status || ', not verified' from public.storj_chunks
+       where verified_at is null and id::text not in (select id from given_up where id is not null)
+     union all select 'analysis ' || id || ' is ' || status from public.analysis_jobs where status in ('queued', 'running')`,
   )
-  return rows[0].waits
+  return rows.map(({ waits }) => waits)
 }
 
 async function countRetried(db: Queryable): Promise<number> {

@@ -44,7 +44,7 @@ export interface Devices {
 
 /** Lets devices send at a steady rate for `runSeconds`. They reach Postgres by another way than the workers. */
 export async function startDevices(databaseUrl: string, random: Random, runSeconds: number): Promise<Devices> {
-  const pool = new Pool({ connectionString: databaseUrl, max: WAYS.length, connectionTimeoutMillis: 2000 })
+  const pool = new Pool({ connectionString: databaseUrl, max: WAYS.length + 1, connectionTimeoutMillis: 2000 })
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const today = Math.floor(Date.now() / DAY) * DAY
@@ -57,7 +57,10 @@ export async function startDevices(databaseUrl: string, random: Random, runSecon
   const userId = await createLocalUser(pool, 'chaos@localhost')
   const began = Date.now()
   const failures: unknown[] = []
-  const loops: Promise<void>[] = []
+  const days = { now: 0 }
+  await holdFrom(pool, today, 0)
+  const passing = passDays(pool, { today, began, runSeconds, days }, stopping.signal)
+  const loops = [passing.catch((error: unknown) => void failures.push(error))]
   for (const [index, way] of WAYS.entries()) {
     const device = await createDevice(pool, {
       userId,
@@ -68,7 +71,7 @@ export async function startDevices(databaseUrl: string, random: Random, runSecon
       sampleSizeBytes: SAMPLE_BYTES,
     })
     const claims = way === 'door' ? await giveToken(pool, device.deviceId) : ''
-    const sender: Sender = { ...device, way, claims, random: random.fork(`device ${index}`), today, began, runSeconds }
+    const sender: Sender = { ...device, way, claims, random: random.fork(`device ${index}`), today, days }
     loops.push(runSender(pool, sender, ledger, stopping.signal).catch((error: unknown) => void failures.push(error)))
   }
   const ways = Object.fromEntries(
@@ -80,6 +83,7 @@ export async function startDevices(databaseUrl: string, random: Random, runSecon
     stop: async () => {
       stopping.abort()
       await Promise.all(loops)
+      await holdFrom(pool, today, DAYS)
       await pool.end()
       if (failures.length > 0) throw failures[0]
     },
@@ -94,8 +98,30 @@ interface Sender {
   readonly claims: string
   readonly random: Random
   readonly today: number
-  readonly began: number
-  readonly runSeconds: number
+  /** The past day that is being sent, counted from the first. */
+  readonly days: { readonly now: number }
+}
+
+/** Goes from day to day. Those to come are held: all are older than retention, which would drop them while they are empty. */
+async function passDays(
+  pool: Pool,
+  run: { today: number; began: number; runSeconds: number; days: { now: number } },
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const due = Math.min(DAYS - 1, Math.floor(((Date.now() - run.began) / 1000 / run.runSeconds) * DAYS))
+    if (due > run.days.now && (await isAnswered(() => holdFrom(pool, run.today, due)))) run.days.now = due
+    await sleep(200, undefined, { signal }).catch(() => {})
+  }
+}
+
+/** No day from this one on, counted from the first, may be pruned. */
+async function holdFrom(pool: Pool, today: number, day: number): Promise<void> {
+  await pool.query(
+    `with gone as (delete from app_private.retention_holds where reason = 'to come')
+     insert into app_private.retention_holds (range_start, range_end, reason) select $1::timestamptz, $2::timestamptz, 'to come' where $1::timestamptz < $2::timestamptz`,
+    [day, DAYS].map((n) => new Date(today - (FIRST_DAY_AGO - n) * DAY)),
+  )
 }
 
 async function runSender(pool: Pool, sender: Sender, ledger: Ledger, signal: AbortSignal): Promise<void> {
@@ -121,7 +147,7 @@ async function runSender(pool: Pool, sender: Sender, ledger: Ledger, signal: Abo
 /** One a `BATCH`th of the time between two batches; those of the past as if one second lay between them. */
 function nextBatch({ deviceId, profileId, way, random, ...run }: Sender, first: bigint): NewSample[] {
   const now = Date.now()
-  const past = Math.min(DAYS - 1, Math.floor(((now - run.began) / 1000 / run.runSeconds) * DAYS))
+  const past = run.days.now
   const day = way === 'plain' && random.next() < LATE ? Math.floor(random.next() * (past + 1)) : past
   const noon = run.today - (FIRST_DAY_AGO - day) * DAY + DAY / 2
   return Array.from({ length: BATCH }, (_, n) => ({

@@ -6,15 +6,19 @@ const WORKERS = 3
 const TICK_EVERY_MS = 3000
 /** A process needs some time to begin with its work, and killed earlier it would show nothing; a tick soon ends. */
 const WORKS_AFTER_MS = { work: 800, tick: 400 } as const
+/** A worker hands back after 20 s; what platforms give before they kill is 25 s at least. */
+const LONGEST_STOP_SECONDS = 25
 
 /** Real processes of the command line, as a machine or Modal runs them: workers, and a tick again and again. */
 export interface Fleet {
   /** What ended by itself, by command and end. */
   readonly ends: Map<string, number>
-  /** What should not be: errors that no fault explains. */
+  /** What should not be: errors that no fault explains, and processes that go on after SIGTERM. */
   readonly unexpected: string[]
-  /** SIGKILL for one of those that are at work, at random; what it was, or null if none is. */
-  kill(): string | null
+  /** Seconds from SIGTERM to the end, of each that was told to stop. */
+  readonly stops: number[]
+  /** SIGKILL or SIGTERM for one of those that are at work, at random; what it was, or null if none is. */
+  kill(signal: 'SIGKILL' | 'SIGTERM'): string | null
   /** SIGTERM for all; resolves when they have ended. */
   stop(): Promise<void>
 }
@@ -26,6 +30,8 @@ export function startFleet(environment: () => Record<string, string>, random: Ra
   const living = new Map<Started, { name: string; worksFrom: number }>()
   const ends = new Map<string, number>()
   const unexpected: string[] = []
+  const stops: number[] = []
+  const told = new Map<Started, number>()
   const run = async (command: 'work' | 'tick', ...flags: string[]) => {
     const args = [command, ...flags]
     const started = cli.start(args, { env: environment() })
@@ -35,11 +41,24 @@ export function startFleet(environment: () => Record<string, string>, random: Ra
     const { code, stderr } = await started.finished
     living.delete(started)
     const said = /^([A-Z_]+): .*$/m.exec(stderr)
-    const end = started.child.signalCode ?? (code === 0 ? 'done' : (said?.[1] ?? `exit ${code}`))
+    // A tick that is told to stop ends as the signal has it; a worker's end on request is a good one.
+    const asTold = command === 'tick' && code === 143
+    const end = started.child.signalCode ?? (asTold ? 'stopped' : code === 0 ? 'done' : (said?.[1] ?? `exit ${code}`))
     if (end !== 'SIGKILL') ends.set(`${name}: ${end}`, (ends.get(`${name}: ${end}`) ?? 0) + 1)
-    if (code !== 0 && code !== null && (said === null || said[1] === 'UNEXPECTED'))
-      unexpected.push(`${name}: ${stderr.trim()}`)
+    const toldAt = told.get(started)
+    if (toldAt !== undefined) {
+      stops.push((Date.now() - toldAt) / 1000)
+      if (stops.at(-1)! > LONGEST_STOP_SECONDS) unexpected.push(`${name} took ${stops.at(-1)} s to stop`)
+    }
+    if (code !== 0 && code !== null && !asTold && (said === null || said[1] === 'UNEXPECTED'))
+      unexpected.push(`${name}: exit ${code}, ${stderr.trim()}`)
     return code
+  }
+  const tell = (started: Started) => {
+    told.set(started, Date.now())
+    started.child.kill('SIGTERM')
+    // Found out of time by then, it is not waited for.
+    setTimeout(() => started.child.kill('SIGKILL'), 2000 * LONGEST_STOP_SECONDS).unref()
   }
   const pause = async (ms: number) => {
     await sleep(ms, undefined, { signal: stopping.signal }).catch(() => {})
@@ -61,17 +80,19 @@ export function startFleet(environment: () => Record<string, string>, random: Ra
   return {
     ends,
     unexpected,
-    kill: () => {
+    stops,
+    kill: (signal) => {
       const ready = [...living].filter(([, { worksFrom }]) => Date.now() > worksFrom)
       if (ready.length === 0) return null
       const [victim, { name }] = random.pick(ready)
-      victim.child.kill('SIGKILL')
+      if (signal === 'SIGTERM') tell(victim)
+      else victim.child.kill(signal)
       living.delete(victim)
       return name
     },
     stop: async () => {
       stopping.abort()
-      for (const { child } of living.keys()) child.kill('SIGTERM')
+      for (const started of living.keys()) tell(started)
       await Promise.all(loops)
       cli.remove()
     },

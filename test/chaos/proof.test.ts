@@ -7,9 +7,10 @@ import { sendJob } from '../../jobs/boss.ts'
 import { runPrune } from '../../jobs/prune.ts'
 import { makeSamples, openPipeline, type TestPipeline } from '../harness/pipeline.ts'
 import { type Ledger, ledgerKey } from './devices.ts'
-import { countOrphans, proveChunks, provePrunes, proveQueues } from './proof.ts'
+import { countOrphans, proveAnalyses, proveChunks, provePrunes, proveQueues } from './proof.ts'
 import { createRandom } from './random.ts'
 import { proveRollups } from './recompute.ts'
+import type { Asked } from './requests.ts'
 import { recoveries } from './report.ts'
 
 const START = Math.floor(Date.now() / 86_400_000) * 86_400_000 - 40 * 86_400_000
@@ -122,6 +123,67 @@ const WRONGS: Record<string, [wrong: () => unknown, found: RegExp]> = {
 test.each(Object.entries(WRONGS))('%s is found', async (_name, [wrong, found]) => {
   await wrong()
   expect(await prove()).toContainEqual(expect.stringMatching(found))
+})
+
+const IDS = [1, 2].map((n) => `00000000-0000-4000-8000-00000000000${n}`)
+
+/** One analysis that is answered, and one of another's device. */
+async function askAnalyses(): Promise<Asked> {
+  for (const [n, id] of IDS.entries()) {
+    await pipeline.db.query(
+      `insert into public.analysis_jobs (id, user_id, time_range_start, time_range_end, test_names, device_ids)
+       values ($1, $2, $3, $4, '{frequency,network}', $5)`,
+      [id, pipeline.userId, new Date(START), new Date(START + 3_600_000), n === 0 ? [] : [IDS[1]]],
+    )
+  }
+  await pipeline.drain()
+  const names = ['frequency', 'network']
+  return new Map(IDS.map((id, n) => [id, { names, refused: n === 1 }]))
+}
+
+test('analyses that were answered, or refused, have no problems', async () => {
+  const problems: string[] = []
+  expect(await proveAnalyses(pipeline.context.pool, await askAnalyses(), problems)).toEqual({ completed: 1, failed: 1 })
+  expect(problems).toEqual([])
+})
+
+const WRONG_ANALYSES: Record<string, [sql: string, found: RegExp]> = {
+  'one that is lost': [`delete from public.analysis_jobs where status = 'failed'`, /^analysis .*2 is lost$/],
+  'one that waits': [`update public.analysis_jobs set status = 'queued' where status = 'failed'`, /2 is queued$/],
+  'one that failed without a sentence': [
+    `update public.analysis_jobs set error_message = null where status = 'failed'`,
+    /2 failed without a sentence: null$/,
+  ],
+  'one that failed and has results': [
+    `update public.analysis_jobs set status = 'failed', error_message = 'No.'`,
+    /1 failed and has \d results$/,
+  ],
+  'an answer about what is not the user’s': [
+    `update public.analysis_jobs set status = 'completed'`,
+    /2 of another's device was answered$/,
+  ],
+  'a result that is missing': [
+    `delete from public.analysis_results where test_name = 'network'`,
+    /1 has no result of network$/,
+  ],
+  'results that are there twice': [
+    `insert into public.analysis_results (job_id, test_name, device_id, summary, metrics)
+     select job_id, test_name, device_id, summary, metrics from public.analysis_results where test_name = 'network'`,
+    /^1 results of analyses are there more than once$/,
+  ],
+  'a chunk that was analysed twice': [
+    `alter table public.chunk_analysis drop constraint if exists chunk_analysis_chunk_id_key;
+     insert into public.chunk_analysis select (jsonb_populate_record(a, '{"id": "${IDS[0]}"}')).* from public.chunk_analysis a limit 1`,
+    /^1 chunks have more than one analysis$/,
+  ],
+}
+
+test.each(Object.entries(WRONG_ANALYSES))('of analyses, %s is found', async (_name, [sql, found]) => {
+  const asked = await askAnalyses()
+  await pipeline.db.query(sql)
+  const problems: string[] = []
+  await proveAnalyses(pipeline.context.pool, asked, problems)
+  expect(problems).toContainEqual(expect.stringMatching(found))
 })
 
 test('the seed makes the schedule, and a fork does not depend on what else was drawn', () => {

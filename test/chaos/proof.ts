@@ -7,6 +7,7 @@ import type { JobContext } from '../../jobs/context.ts'
 
 import type { Replica } from '../../db/replicas.ts'
 import { type Ledger, ledgerKey } from './devices.ts'
+import type { Asked } from './requests.ts'
 
 /** A chunk as its object in the store has it. */
 export interface ProvedChunk {
@@ -111,6 +112,47 @@ export async function provePrunes(
   if (foreign > 0) problems.push(`${foreign} rows in Postgres are in no verified chunk`)
   if (standing > 0) problems.push(`${standing} partitions are still there that maintenance_log calls dropped`)
   return log
+}
+
+/**
+ * Each analysis must be answered: completed with one result of each test and device, or failed with a sentence and without results; what
+ * its user may not see, always so. Returns how many by status.
+ */
+export async function proveAnalyses(pool: Pool, asked: Asked, problems: string[]): Promise<Record<string, number>> {
+  const { rows } = await pool.query<{
+    id: string
+    status: string
+    error: string | null
+    tests: string[]
+    results: number
+  }>(
+    `select a.id, a.status::text, a.error_message as error,
+       array(select distinct test_name from public.analysis_results r where r.job_id = a.id) as tests,
+       (select count(*)::int from public.analysis_results r where r.job_id = a.id) as results
+     from public.analysis_jobs a`,
+  )
+  const found = new Map(rows.map((row) => [row.id, row]))
+  for (const id of asked.keys()) if (!found.has(id)) problems.push(`analysis ${id} is lost`)
+  const counts: Record<string, number> = {}
+  for (const { id, status, error, tests, results } of rows) {
+    const request = asked.get(id)
+    counts[status] = (counts[status] ?? 0) + 1
+    const missing = request?.names.filter((name) => !tests.includes(name)) ?? []
+    if (request === undefined) problems.push(`analysis ${id} was never asked for`)
+    else if (status === 'failed') {
+      if (!error?.endsWith('.')) problems.push(`analysis ${id} failed without a sentence: ${error}`)
+      if (results > 0) problems.push(`analysis ${id} failed and has ${results} results`)
+    } else if (status !== 'completed') problems.push(`analysis ${id} is ${status}`)
+    else if (request.refused) problems.push(`analysis ${id} of another's device was answered`)
+    else if (missing.length > 0) problems.push(`analysis ${id} has no result of ${missing.join(', ')}`)
+  }
+  const { rowCount } = await pool.query(
+    `select from public.analysis_results group by job_id, test_name, device_id having count(*) > 1`,
+  )
+  if (rowCount) problems.push(`${rowCount} results of analyses are there more than once`)
+  const twice = await pool.query('select from public.chunk_analysis group by chunk_id having count(*) > 1')
+  if (twice.rowCount) problems.push(`${twice.rowCount} chunks have more than one analysis`)
+  return counts
 }
 
 /** No job may be left, and no dead letter. */

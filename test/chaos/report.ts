@@ -24,6 +24,11 @@ export interface ChaosReport {
   readonly chunks: number
   readonly objectsWithoutRow: number
   readonly kills: Record<string, number>
+  /** Processes that were told to stop, and seconds until they had. */
+  readonly stops: { times: number; seconds: Spread }
+  /** By status. */
+  readonly analyses: Record<string, number>
+  readonly backfilled: number
   /** By kind of fault: how often, and seconds from its end to the next chunk that was verified. */
   readonly faults: { kind: string; times: number; recovery: Spread }[]
   /** Seconds from a sample's acknowledgement to the proof of its chunk. */
@@ -94,6 +99,11 @@ export function formatReport(report: ChaosReport): string {
       ],
       ['chunks', `${report.chunks} verified; ${report.objectsWithoutRow} objects that no row names, for the sweep`],
       ['kills', `${killed}: ${counts(report.kills)}`],
+      [
+        'stops',
+        `${report.stops.times} by SIGTERM: median ${report.stops.seconds.median.toFixed(1)} s, worst ${report.stops.seconds.worst.toFixed(1)} s`,
+      ],
+      ['analyses', `${counts(report.analyses)}; ${report.backfilled} jobs of backfills`],
       ['ended by itself', counts(report.ends)],
       ['prunes', `${prunes.prunes}: ${prunes.rows} rows, ${prunes.bytes} bytes`],
       ['rollups', counts(report.rollups)],

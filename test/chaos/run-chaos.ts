@@ -12,14 +12,17 @@ import { startDevices } from './devices.ts'
 import { connectionFaults, diskFault, type Fault, mountSmallDisk, storeFaults } from './faults.ts'
 import { startFleet, type Fleet } from './fleet.ts'
 import { startPooler } from './pooler.ts'
-import { countOrphans, proveChunks, provePrunes, proveQueues } from './proof.ts'
+import { countOrphans, proveAnalyses, proveChunks, provePrunes, proveQueues } from './proof.ts'
 import { createRandom, type Random } from './random.ts'
 import { proveRollups } from './recompute.ts'
-import { type ChaosReport, countSamples, type Event, recoveries } from './report.ts'
+import { type ChaosReport, countSamples, type Event, recoveries, spreadOf } from './report.ts'
+import { backfillFirstQuarter, startUsers } from './requests.ts'
 import { startServer } from './server.ts'
 
 /** Of the time, on the S3 service; then on the disk. */
 const SHARE_OF_S3 = 0.7
+/** Of the processes that are ended, those that get SIGTERM and may hand back what they do. */
+const SHARE_OF_STOPS = 0.25
 const DRAIN_LIMIT_MS = 240_000
 const log = pino({ level: 'silent' })
 
@@ -61,12 +64,20 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     let devicesStopped: Promise<void> | undefined
     const stopDevices = () => (devicesStopped ??= devices.stop())
     undo.push(stopDevices)
+    const users = await startUsers(server.config.databaseUrl, random.fork('users'))
+    let usersStopped: Promise<void> | undefined
+    const stopUsers = () => (usersStopped ??= users.stop())
+    undo.push(stopUsers)
 
     const began = Date.now()
     const events: Event[] = []
     const kills = killAtRandom(fleet, random.fork('kills'), options, events)
     // Awaited below; until then an interrupt must not end the process.
     kills.catch(() => {})
+    const backfill = sleep(options.seconds * 500, undefined, { signal: options.signal }).then(() =>
+      backfillFirstQuarter(server.config.databaseUrl, () => settings(driver, pooler.url), options.signal),
+    )
+    backfill.catch(() => {})
     const connections = connectionFaults(server, pooler)
     const untilDisk = began + options.seconds * 1000 * SHARE_OF_S3
     await meetFaults([...connections, ...storeFaults(s3)], random.fork('s3'), untilDisk, options, events)
@@ -76,22 +87,32 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await meetFaults(onDisk, random.fork('disk'), began + options.seconds * 1000, options, events)
     await kills
     const faultsOver = Date.now()
+    const { sent: backfilled, provedBefore } = await backfill
+    await stopUsers()
     await stopDevices()
     options.log('faults are over; draining')
 
     const { context, close } = await openContext(parseConfig(settings('local', server.config.databaseUrl)), log)
     try {
       const problems: string[] = []
-      if (!(await clock.drained(DRAIN_LIMIT_MS, options.signal))) problems.push('the system did not drain')
+      const drain = async (when: string) => {
+        const waits = await clock.drain(DRAIN_LIMIT_MS, options.signal)
+        if (waits.length > 0) problems.push(`${when} it did not drain: ${waits.join('; ')}`)
+      }
+      await drain('after the faults')
       const redriven = await clock.redrive(context)
-      if (!(await clock.drained(DRAIN_LIMIT_MS, options.signal))) problems.push('it did not drain after the redrive')
+      await drain('after the redrive')
       const drainSeconds = (Date.now() - faultsOver) / 1000
       await clock.stop()
       await fleet.stop()
       problems.push(...fleet.unexpected)
       await proveQueues(context.pool, problems)
       const retriedJobs = await clock.countRetried(context.pool)
-      const chunks = await proveChunks(context, devices.ledger, problems)
+      const analyses = await proveAnalyses(context.pool, users.asked, problems)
+      const chunks = (await proveChunks(context, devices.ledger, problems)).map((chunk) => {
+        // The backfill has proved it again; what counts here is the first time.
+        return { ...chunk, verifiedAt: provedBefore.get(chunk.id) ?? chunk.verifiedAt }
+      })
       const prunes = await provePrunes(context.pool, chunks, problems)
       const rollups = await proveRollups(context, chunks, problems)
       return {
@@ -102,6 +123,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
         chunks: chunks.length,
         objectsWithoutRow: await countOrphans(context),
         kills: Object.fromEntries(countBy(events.filter(isKill), ({ kind }) => kind.slice(KILL.length))),
+        stops: { times: fleet.stops.length, seconds: spreadOf(fleet.stops) },
+        analyses,
+        backfilled,
         faults: recoveries(
           events.map((event) => (isKill(event) ? { ...event, kind: 'a process SIGKILLed' } : event)),
           chunks,
@@ -189,13 +213,15 @@ async function killAtRandom(fleet: Fleet, random: Random, options: ChaosOptions,
   let due = Date.now()
   while ((due += random.between(0.2, 1.8) * mean) < until) {
     await sleep(Math.max(0, due - Date.now()), undefined, { signal: options.signal })
-    let killed = fleet.kill()
+    const how = random.next() < SHARE_OF_STOPS ? 'SIGTERM' : 'SIGKILL'
+    let killed = fleet.kill(how)
     // None is at work yet: the next that is.
     while (killed === null && Date.now() < until) {
       await sleep(50)
-      killed = fleet.kill()
+      killed = fleet.kill(how)
     }
     const at = Date.now()
-    if (killed !== null) events.push({ kind: `${KILL}${killed}`, began: at, ended: at })
+    if (killed === null) continue
+    events.push({ kind: how === 'SIGKILL' ? `${KILL}${killed}` : 'a process told to stop', began: at, ended: at })
   }
 }
