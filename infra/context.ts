@@ -4,6 +4,7 @@ import { assertReachable, closePool, openPool, type Queryable } from '../db/pool
 import { startBoss } from '../jobs/boss.ts'
 import { openBufferPool } from '../jobs/buffer-pool.ts'
 import type { JobContext } from '../jobs/context.ts'
+import { oneByOne } from '../jobs/one-by-one.ts'
 import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../jobs/telemetry.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
@@ -61,6 +62,7 @@ export async function openContext(
         analysisMemoryBytes: analysisMemory(memoryLimit(config)),
       },
       buffers: openBufferPool(),
+      readOneByOne: oneByOne(),
       log,
       telemetry: options.telemetry ?? NO_TELEMETRY,
       span: NO_SPAN,

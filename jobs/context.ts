@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { StorePlace } from '../pipeline/store-place.ts'
 import type { ObjectStore } from '../storage/object-store.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import type { OneByOne } from './one-by-one.ts'
 import type { JobData, QueueName } from './queues.ts'
 import type { JobSpan, Telemetry } from './telemetry.ts'
 
@@ -36,6 +37,8 @@ export interface JobContext {
   readonly mirror: StorePlace | null
   readonly settings: PipelineSettings
   readonly buffers: BufferPool
+  /** Jobs side by side read their chunks' rows one after the other, so that one stores while the next one reads. */
+  readonly readOneByOne: OneByOne
   readonly log: Logger
   readonly telemetry: Telemetry
   /** The job in hand, as telemetry sees it. */

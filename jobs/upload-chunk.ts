@@ -40,8 +40,12 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
   const { span } = context
   const rowBuffers = context.buffers.lease()
   const fileBuffers = context.buffers.lease()
-  const memory = rowBuffers.take(sizeOfSamples(chunk.rows, chunk.bytes))
-  const samples = await span.step('read', () => readChunkSamples(context.pool, chunk.id, chunk, memory))
+  const samples = await context.readOneByOne(() =>
+    span.step('read', () => {
+      const memory = rowBuffers.take(sizeOfSamples(chunk.rows, chunk.bytes))
+      return readChunkSamples(context.pool, chunk.id, chunk, memory)
+    }),
+  )
   if (samples.rows !== chunk.rows || samples.data.length !== chunk.bytes) {
     await assertLawfullyDeleted(context, chunk, samples)
     if (samples.rows === 0) {

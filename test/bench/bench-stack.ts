@@ -1,11 +1,10 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Pool } from 'pg'
 import { CHUNK_MAX_ROWS } from '../../db/chunks.ts'
 import { createDevice, createLocalUser } from '../../db/devices.ts'
-import { insertSamples, type NewSample } from '../../db/samples.ts'
 import { openNextChunk, setRowsPerChunk } from '../../db/series.ts'
 import type { Config } from '../../infra/config.ts'
 import { openContext } from '../../infra/context.ts'
@@ -62,7 +61,7 @@ export async function addBenchDevices(pool: Pool, bytes: number, count = DEVICES
   return devices
 }
 
-/** Inserts `rows` samples of new devices, each one a second from `start` (milliseconds since 1970) on, in batches of some MB. */
+/** Inserts `rows` samples of hashed bytes of new devices, each one a second from `start` (milliseconds since 1970) on, made by the server. */
 export async function loadSamples(
   pool: Pool,
   { bytes, rows, start, chunkBytes = CHUNK_BYTES }: { bytes: number; rows: number; start: number; chunkBytes?: number },
@@ -75,15 +74,21 @@ export async function loadSamples(
   const batch = Math.min(4096, BATCH_BYTES / bytes)
   for (let first = 0; first < rows; first += batch) {
     signal.throwIfAborted()
-    const samples = Array.from({ length: Math.min(batch, rows - first) }, (_, i): NewSample => {
-      const second = Math.floor((first + i) / devices.length)
-      return {
-        ...devices[(first + i) % devices.length],
-        timestamp: new Date(start + second * 1000),
-        sequence: BigInt(second),
-        data: randomBytes(bytes),
-      }
-    })
-    await insertSamples(pool, samples)
+    await pool.query(
+      `insert into public.entropy_samples (device_id, profile_id, "timestamp", sequence, byte_length, sample_data)
+       select ($1::uuid[])[1 + n % $3], ($2::uuid[])[1 + n % $3], $4::timestamptz + n / $3 * interval '1 second', n / $3, $5::int,
+         (select substr(string_agg(sha256(int8send(n) || int4send(i)), ''), 1, $5::int)
+          from generate_series(1, ($5::int + 31) / 32) i)
+       from generate_series($6::bigint, $7::bigint) n`,
+      [
+        devices.map(({ deviceId }) => deviceId),
+        devices.map(({ profileId }) => profileId),
+        devices.length,
+        new Date(start),
+        bytes,
+        first,
+        Math.min(first + batch, rows) - 1,
+      ],
+    )
   }
 }
