@@ -20,7 +20,7 @@ const ENDS = {
 } as const
 
 /** Forty workers that one cron starts do not reach for the database at the same moment. A drain is paid for by its time. */
-const START_SPREAD_MS = { drain: 100, watch: 1000 } as const
+const START_SPREAD_MS = { drain: 40, watch: 1000 } as const
 /** All is said and closed by then. */
 const LINGER_MS = 200
 

@@ -61,13 +61,21 @@ export async function addBenchDevices(pool: Pool, bytes: number, count = DEVICES
   return devices
 }
 
+interface Load {
+  readonly bytes: number
+  readonly rows: number
+  readonly start: number
+  readonly chunkBytes?: number
+  readonly devices?: number
+}
+
 /** Inserts `rows` samples of hashed bytes of new devices, each one a second from `start` (milliseconds since 1970) on, made by the server. */
 export async function loadSamples(
   pool: Pool,
-  { bytes, rows, start, chunkBytes = CHUNK_BYTES }: { bytes: number; rows: number; start: number; chunkBytes?: number },
+  { bytes, rows, start, chunkBytes = CHUNK_BYTES, devices: count }: Load,
   signal: AbortSignal,
 ): Promise<void> {
-  const devices = await addBenchDevices(pool, bytes)
+  const devices = await addBenchDevices(pool, bytes, count)
   // As packing sets it by the samples it sees.
   await setRowsPerChunk(pool, Math.min(0.9 * CHUNK_MAX_ROWS, Math.round(chunkBytes / bytes)))
   await openNextChunk(pool)

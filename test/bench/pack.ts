@@ -53,7 +53,7 @@ interface Result {
  */
 export async function benchPack({ quick, signal }: BenchOptions): Promise<Measured> {
   const sizes = quick ? SIZES.map((size) => ({ ...size, rows: size.rows / 4 })) : SIZES
-  const results = await measure(sizes, quick ? 2 : 5, signal)
+  const results = await measure(sizes, quick ? 2 : 3, signal)
   return { lines: results.flatMap(toLines), more: describeSteps(results) }
 }
 
