@@ -18,9 +18,9 @@ const DAY = 86_400_000
  * of proved samples is pruned.
  */
 export async function benchInserts({ quick, signal }: BenchOptions): Promise<Measured> {
-  const rounds = quick ? 1 : 3
+  const rounds = quick ? 1 : 2
   const seconds = quick ? 1.5 : 4
-  const rows = quick ? 100_000 : 400_000
+  const rows = quick ? 100_000 : 200_000
   const idle: number[][] = []
   const claiming: number[][] = []
   const packing: number[][] = []
@@ -69,7 +69,7 @@ export async function benchInserts({ quick, signal }: BenchOptions): Promise<Mea
 async function benchPrune(context: JobContext, databaseUrl: string, quick: boolean, signal: AbortSignal) {
   const { pool } = context
   const lines: Line[] = []
-  for (const rows of quick ? [20_000, 200_000] : [100_000, 1_000_000]) {
+  for (const rows of quick ? [20_000, 200_000] : [50_000, 500_000]) {
     showProgress(`prune of ${rows} rows`)
     const day = Math.floor(Date.now() / DAY) * DAY - 40 * DAY
     await pool.query('select app_private.ensure_partitions($1::date, $1::date)', [new Date(day)])

@@ -24,8 +24,8 @@ interface Size {
 }
 
 const SIZES: readonly Size[] = [
-  { bytes: 32, rows: 450_000, goal: null },
-  { bytes: 256, rows: 600_000, goal: 0.3 },
+  { bytes: 32, rows: 300_000, goal: null },
+  { bytes: 256, rows: 450_000, goal: 0.3 },
   { bytes: 4096, rows: 60_000, goal: 0.5 },
 ]
 

@@ -20,8 +20,8 @@ export async function benchWork({ quick, signal }: BenchOptions): Promise<Measur
     lines.push(...(await benchQueue(context, quick ? 300 : 1000, signal)))
     lines.push(...(await benchVerify(context, quick ? 50_000 : 130_000, signal)))
   })
-  lines.push(...(await benchMemory(32, quick ? 3 : 10, signal)))
-  if (!quick) lines.push(...(await benchMemory(256, 4, signal)))
+  lines.push(...(await benchMemory(32, quick ? 3 : 6, signal)))
+  if (!quick) lines.push(...(await benchMemory(256, 2, signal)))
   lines.push(...(await benchMemory(0.25, quick ? 200 : 1000, signal)))
   return { lines }
 }
