@@ -199,11 +199,11 @@ it('waits for a device that is sending, and does not close a circle with it', as
   const sender = await connect()
   await sender.query('begin')
   await sender.query('update devices set last_seen_at = now() where id = $1', [DEVICE])
-  let made: number | undefined
-  const making = ensure('2051-05-05', '2051-05-05', await connect()).then((created) => (made = created))
+  const outcome: { created?: number } = {}
+  const making = ensure('2051-05-05', '2051-05-05', await connect()).then((created) => (outcome.created = created))
   const waits = async () =>
     (await column<number>(`select count(*)::int from pg_locks where relation = 'devices'::regclass and not granted`))[0]
-  while (made === undefined && (await waits()) === 0);
+  while (outcome.created === undefined && (await waits()) === 0);
   // A stray: it goes to the default partition, which ATTACH locks.
   expect(await insert('2060-01-01 00:00:00+00', sender)).toBe(DEFAULT)
   await sender.query('commit')
