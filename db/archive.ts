@@ -1,11 +1,11 @@
+import { keepDays } from './analysis.ts'
 import type { Queryable } from './pool.ts'
 import type { NewSample } from './samples.ts'
 
 /** Until the transaction ends no day is pruned. Taken before anything is read: what is read then holds. */
 export async function holdDays(tx: Queryable): Promise<void> {
-  await tx.query(
-    'set transaction isolation level repeatable read; lock table only public.entropy_samples in access share mode',
-  )
+  await tx.query('set transaction isolation level repeatable read')
+  await keepDays(tx)
 }
 
 /**

@@ -13,6 +13,8 @@ import { analysisMemory, memoryLimit } from './memory.ts'
 import { openStoreAt, storeCache } from './stores.ts'
 import { libraryVersion } from './version.ts'
 
+type ComparedMigrations = Awaited<ReturnType<typeof compareMigrations>>
+
 export interface OpenContext {
   readonly context: JobContext
   readonly close: () => Promise<void>
@@ -37,8 +39,9 @@ export async function openContext(
   })
   try {
     await assertReachable(pool, config.databaseUrl)
-    await assertMigrated(pool)
-    await assertNoneNewer(pool)
+    const schema = await compareMigrations(pool)
+    requireMigrated(schema)
+    requireNoneNewer(schema)
     const storeOf = storeCache(config)
     const store = await storeOf({ backend: config.storageDriver, bucket: config.storageBucket })
     const boss = await startBoss(pool, {
@@ -81,7 +84,10 @@ export async function openContext(
 
 /** Fails with DATABASE_NOT_MIGRATED unless the schema is the one that this build was written for, or a later one. */
 export async function assertMigrated(db: Queryable): Promise<void> {
-  const { pending } = await compareMigrations(db)
+  requireMigrated(await compareMigrations(db))
+}
+
+function requireMigrated({ pending }: ComparedMigrations): void {
   if (pending === 0) return
   throw new CoherenceError(
     'DATABASE_NOT_MIGRATED',
@@ -91,7 +97,10 @@ export async function assertMigrated(db: Queryable): Promise<void> {
 
 /** Fails with QUEUE_VERSION if a newer build has migrated the schema: its workers do the work then. */
 export async function assertNoneNewer(db: Queryable): Promise<void> {
-  const { newer } = await compareMigrations(db)
+  requireNoneNewer(await compareMigrations(db))
+}
+
+function requireNoneNewer({ newer }: ComparedMigrations): void {
   if (newer.length === 0) return
   throw new CoherenceError(
     'QUEUE_VERSION',

@@ -10,7 +10,12 @@ export function wordsOf({ buffer, byteOffset, byteLength }: ArrayBufferView): In
 }
 
 /** Writes the `rows` of a column of `width` bytes a row, a multiple of 4, into `target`, which is aligned to 4 bytes. */
-export function gatherFixed(column: ArrayBufferView, width: 4 | 8 | 16, rows: Uint32Array, target: Uint8Array): void {
+export function gatherFixed(
+  column: ArrayBufferView,
+  width: 4 | 8 | 16,
+  rows: Uint32Array,
+  target: ArrayBufferView,
+): void {
   const from = wordsOf(column)
   const to = new Int32Array(target.buffer, target.byteOffset, (width / 4) * rows.length)
   // Words: a bigint of a BigInt64Array would be an object, and `set` of a subarray costs more than 16 bytes do.
@@ -40,7 +45,7 @@ export function payloadOf({ dataOffsets }: SampleColumns, rows: Uint32Array): nu
 }
 
 /** Writes the offsets of these rows' payloads, rows + 1 of 32 bits from 0, into `target`, which is aligned to 4 bytes. */
-export function gatherOffsets({ dataOffsets }: SampleColumns, rows: Uint32Array, target: Uint8Array): void {
+export function gatherOffsets({ dataOffsets }: SampleColumns, rows: Uint32Array, target: ArrayBufferView): void {
   const to = new Int32Array(target.buffer, target.byteOffset, rows.length + 1)
   to[0] = 0
   for (let index = 0; index < rows.length; index++)

@@ -108,15 +108,11 @@ function joinSamples(parts: readonly SampleColumns[]): SampleColumns {
 function takeRows(samples: SampleColumns, rows: Uint32Array): SampleColumns {
   const taken = allocateSamples(rows.length, payloadOf(samples, rows))
   for (const name of ['id', 'deviceId', 'profileId'] as const) gatherFixed(samples[name], 16, rows, taken[name])
-  for (const name of ['timestamp', 'sequence'] as const) gatherFixed(samples[name], 8, rows, bytesOf(taken[name]))
-  gatherFixed(samples.byteLength, 4, rows, bytesOf(taken.byteLength))
-  gatherOffsets(samples, rows, bytesOf(taken.dataOffsets))
+  for (const name of ['timestamp', 'sequence'] as const) gatherFixed(samples[name], 8, rows, taken[name])
+  gatherFixed(samples.byteLength, 4, rows, taken.byteLength)
+  gatherOffsets(samples, rows, taken.dataOffsets)
   gatherPayload(samples, rows, taken.data)
   return taken
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 /** Of one device. */
