@@ -137,7 +137,7 @@ async function readJobs(pool: Pool): Promise<{ jobs: number; seconds: number }> 
   return rows[0]
 }
 
-/** One process does everything about the backlog, from the claim on, with the settings as they come. */
+/** One process does everything about the backlog, from the claim on, with the settings as they come; but its end is due at once too. */
 async function measureMemory(bench: Bench, rows: number): Promise<Measured> {
   const { pool } = bench.context
   await clearBacklog(pool)
@@ -147,7 +147,8 @@ async function measureMemory(bench: Bench, rows: number): Promise<Measured> {
   )
   await pool.query(`insert into pgboss.job (name, policy) values ('pack', 'short')`)
   const started = performance.now()
-  const { child, finished } = bench.cli.start(['work', '--drain'], { env: environmentOf(bench.server) })
+  const environment = environmentOf(bench.server, { CHUNK_MAX_AGE: '1' })
+  const { child, finished } = bench.cli.start(['work', '--drain'], { env: environment })
   child.stdin.end()
   const seen: { share: number; bytes: number; most: number }[] = []
   const ended = new AbortController()
