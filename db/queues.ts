@@ -1,4 +1,5 @@
-import { newerMigrations } from './migrate.ts'
+import pgBoss from 'pg-boss/package.json' with { type: 'json' }
+import { listVersions, newerMigrations } from './migrate.ts'
 import type { Queryable } from './pool.ts'
 
 /** Jobs that could be taken now, by queue (the dead letter queue among them). */
@@ -31,21 +32,22 @@ export async function listReadyQueues(db: Queryable, names: readonly string[]): 
 export interface Look {
   /** As `listReadyQueues` has it. */
   readonly ready: string[]
-  /** Of pg-boss's schema. */
-  readonly queueVersion: number
-  /** The database has had migrations that are not among `known`. */
-  readonly newer: boolean
+  /** The schema has had migrations that this build does not know, or its queues are another pg-boss's. */
+  readonly isOtherBuilds: boolean
 }
 
-/** The queues that have work, and whether the database is still of the build whose migrations are `known`. */
-export async function lookForWork(db: Queryable, names: readonly string[], known: readonly string[]): Promise<Look> {
+/** The queues that have work, and whether the database is this build's to work on. */
+export async function lookForWork(db: Queryable, names: readonly string[]): Promise<Look> {
   const { rows } = await db.query<Look>(
-    `select array(${READY_QUEUES}) as ready, (select version from pgboss.version) as "queueVersion",
-       exists (select from ${newerMigrations('$2')}) as newer`,
-    [names, known],
+    `select array(${READY_QUEUES}) as ready,
+       (select version from pgboss.version) is distinct from $3 or exists (select from ${newerMigrations('$2')}) as "isOtherBuilds"`,
+    [names, (versions ??= listVersions()), pgBoss.pgboss.schema],
   )
   return rows[0]
 }
+
+/** Of the migrations here: every look asks. */
+let versions: string[] | undefined
 
 /**
  * Puts jobs that a worker must leave back among those that are ready, without an attempt spent; the ids of those that were still

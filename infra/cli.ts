@@ -6,26 +6,92 @@ import { libraryVersion } from './version.ts'
 import { exitCodeOf } from './exit-codes.ts'
 import { createOutput } from './output.ts'
 
-/** In the order of the help. Only the one that is asked for is loaded. */
-const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
-  demo: async () => (await import('./commands/demo.ts')).demoCommand,
-  dev: async () => (await import('./commands/dev.ts')).devCommand,
-  migrate: async () => (await import('./commands/migrate.ts')).migrateCommand,
-  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
-  ingest: async () => (await import('./commands/ingest.ts')).ingestCommand,
-  import: async () => (await import('./commands/import.ts')).importCommand,
-  tick: async () => (await import('./commands/tick.ts')).tickCommand,
-  work: async () => (await import('./commands/work.ts')).workCommand,
-  status: async () => (await import('./commands/status.ts')).statusCommand,
-  report: async () => (await import('./commands/report.ts')).reportCommand,
-  console: async () => (await import('./commands/console.ts')).consoleCommand,
-  backfill: async () => (await import('./commands/backfill.ts')).backfillCommand,
-  storage: async () => (await import('./commands/storage.ts')).storageCommand,
-  analyze: async () => (await import('./commands/analyze.ts')).analyzeCommand,
-  network: async () => (await import('./commands/network.ts')).networkCommand,
-  event: async () => (await import('./commands/event.ts')).eventCommand,
-  keys: async () => (await import('./commands/keys.ts')).keysCommand,
-  completion: async () => (await import('./commands/completion.ts')).completionCommand,
+interface Entry {
+  readonly description: string
+  readonly load: () => Promise<Register>
+}
+
+/** In the order of the help, which loads none of them: a command's file brings along all that it works with. */
+const COMMANDS: Readonly<Record<string, Entry>> = {
+  demo: {
+    description: 'the whole pipeline on this machine’s own live devices; needs nothing but this package',
+    load: async () => (await import('./commands/demo.ts')).demoCommand,
+  },
+  dev: {
+    description: 'the embedded stack, kept running, its data kept; ends with Ctrl-C',
+    load: async () => (await import('./commands/dev.ts')).devCommand,
+  },
+  migrate: {
+    description:
+      'bring schema and queues up to date, make the folder or Supabase bucket of the store; safe to run again',
+    load: async () => (await import('./commands/migrate.ts')).migrateCommand,
+  },
+  doctor: {
+    description: 'check every assumption: connection, roles, schema, queues, store; exit 1 if one fails',
+    load: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  },
+  ingest: {
+    description:
+      'bytes from a file or a pipe become samples of a device: cat /dev/hwrng | coherence ingest --device ID',
+    load: async () => (await import('./commands/ingest.ts')).ingestCommand,
+  },
+  import: {
+    description: 'store the samples of an archive, each through the checks that devices go through; safe to run again',
+    load: async () => (await import('./commands/import.ts')).importCommand,
+  },
+  tick: {
+    description: 'the pulse: rescue lost jobs, send what is due, say how much is ready; run it every few minutes',
+    load: async () => (await import('./commands/tick.ts')).tickCommand,
+  },
+  work: {
+    description: 'do jobs: until none is ready (--drain), or until stopped (--watch)',
+    load: async () => (await import('./commands/work.ts')).workCommand,
+  },
+  status: {
+    description: 'what an operator looks at: backlog, chunks, queues, failures',
+    load: async () => (await import('./commands/status.ts')).statusCommand,
+  },
+  report: {
+    description:
+      'what a researcher looks at: one HTML file, with nothing to load, of the network, its devices, their tests and pairs, and events; ' +
+      'of yesterday (UTC) if it has data, else of the last 24 hours that have any',
+    load: async () => (await import('./commands/report.ts')).reportCommand,
+  },
+  console: {
+    description:
+      'a web page that shows pipeline, devices, network and chunks while they change; it only reads; ends with Ctrl-C',
+    load: async () => (await import('./commands/console.ts')).consoleCommand,
+  },
+  backfill: {
+    description: 'do past work again: plan, then send low-priority jobs',
+    load: async () => (await import('./commands/backfill.ts')).backfillCommand,
+  },
+  storage: {
+    description: 'look after the object store: move, prove, tidy',
+    load: async () => (await import('./commands/storage.ts')).storageCommand,
+  },
+  analyze: {
+    description: 'run a randomness battery on any file or pipe, however long; needs no database',
+    load: async () => (await import('./commands/analyze.ts')).analyzeCommand,
+  },
+  network: {
+    description:
+      'what a network of devices does together, from a table of ones per device and second (second,<device>,…) or a basket file ' +
+      'of the Global Consciousness Project; needs no database',
+    load: async () => (await import('./commands/network.ts')).networkCommand,
+  },
+  event: {
+    description: 'hypotheses about a window, declared before it is over and computed once, whatever comes out',
+    load: async () => (await import('./commands/event.ts')).eventCommand,
+  },
+  keys: {
+    description: 'the JWT secret and keys of a project that you host yourself, and what is wrong with a token',
+    load: async () => (await import('./commands/keys.ts')).keysCommand,
+  },
+  completion: {
+    description: 'print a script with which the shell completes commands and options',
+    load: async () => (await import('./commands/completion.ts')).completionCommand,
+  },
 }
 
 type StopSignal = 'SIGINT' | 'SIGTERM'
@@ -67,9 +133,14 @@ export async function main(argv: readonly string[]): Promise<number> {
         output.close()
       }
     }
-  // The help needs all of them, the advice on a misspelt name, and the completion.
-  const asked = Object.keys(COMMANDS).filter((name) => name === argv[0] && name !== 'completion')
-  for (const name of asked.length > 0 ? asked : Object.keys(COMMANDS)) (await COMMANDS[name]())(program, bind)
+  // The completion tells the shell of all that there is.
+  const asked = argv.find((word) => !word.startsWith('-') && word !== 'help')
+  for (const [name, { description, load }] of Object.entries(COMMANDS)) {
+    const command = program.command(name).description(description)
+    if (name === asked || asked === 'completion') (await load())(command, bind)
+  }
+  // What arguments and options those take that are not loaded is not known here.
+  program.configureHelp({ subcommandTerm: (command) => command.name() })
   describeEach(program)
   try {
     if (argv.length === 0) {

@@ -15,8 +15,9 @@ export type Action<Arguments extends unknown[]> = (
   ...given: Arguments
 ) => Promise<number | void>
 
-/** Binds an action to a command; `register` is how each command's file adds itself. */
-export type Register = (program: Command, bind: Bind) => void
+/** Gives a command, which has its name and description, its options, subcommands and action. */
+export type Register = (command: Command, bind: Bind) => void
+/** Binds an action to a command. */
 export type Bind = <Arguments extends unknown[]>(action: Action<Arguments>) => (...given: Arguments) => Promise<void>
 
 /** A bad argument: what it is, what it was, what it should be. Exits with 2. */

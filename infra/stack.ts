@@ -2,8 +2,8 @@ import { migrate } from '../db/migrate.ts'
 import { openClient } from '../db/pool.ts'
 import { installQueues } from '../jobs/install.ts'
 import { parseConfig, type Config } from './config.ts'
-import { openStore } from './context.ts'
 import { startEmbedded } from './embedded.ts'
+import { openStore } from './stores.ts'
 import { applyShim } from './supabase-shim.ts'
 
 export interface Stack {

@@ -33,6 +33,11 @@ export async function openStoreAt(
   }
 }
 
+/** The store that new objects go to. `create` makes the local folder or Supabase bucket that is missing. */
+export async function openStore(config: Config, options: { create?: boolean } = {}): Promise<ObjectStore> {
+  return await openStoreAt(config, { backend: config.storageDriver, bucket: config.storageBucket }, options)
+}
+
 async function openSupabase(bucket: string, settings: { url: string; secretKey: string }): Promise<SupabaseStore> {
   const { openSupabaseStore } = await import('../storage/supabase.ts')
   try {

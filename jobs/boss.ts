@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { PgBoss, type Db, type JobInsert, type JobWithMetadata } from 'pg-boss'
+import type { Db, JobInsert, JobWithMetadata, PgBoss } from 'pg-boss'
 import type { Queryable } from '../db/pool.ts'
 import { raiseQueuedJobs, readJobPriority } from '../db/priorities.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
@@ -18,6 +18,8 @@ export async function startBoss(
   pool: pg.Pool,
   options: { monitorIntervalSeconds?: number; onError: (error: Error) => void },
 ): Promise<PgBoss> {
+  // It brings parsers of schedules along. A worker that finds nothing to do goes without.
+  const { PgBoss } = await import('pg-boss')
   const boss = new PgBoss({
     db: bossDb(pool),
     schema: 'pgboss',

@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { listVersions } from '../db/migrate.ts'
 import { lookForWork } from '../db/queues.ts'
 import type { JobContext } from './context.ts'
 import { QUEUES, QUEUE_NAMES, type QueueName } from './queues.ts'
@@ -53,9 +52,6 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   const completed: Record<string, number> = {}
   const failed: Record<string, number> = {}
   const handedBack: Record<string, number> = {}
-  const known = listVersions()
-  /** As it was when this worker began, which is this build's. */
-  let queueVersion: number | undefined
   const handBack = new AbortController()
   let busy = 0
   let lastFound = started
@@ -88,9 +84,8 @@ export async function runWorker(context: JobContext, options: WorkOptions): Prom
   /** Sees with it whether a newer build has come to the database meanwhile: then the work is that build's. */
   const lookOnce = async (): Promise<string[]> => {
     options.onAlive?.()
-    const { ready, queueVersion: version, newer } = await lookForWork(context.pool, queues, known)
-    queueVersion ??= version
-    if (!newer && version === queueVersion) return ready
+    const { ready, isOtherBuilds } = await lookForWork(context.pool, queues)
+    if (!isOtherBuilds) return ready
     stopped = 'other-build'
     wake()
     return []

@@ -32,11 +32,9 @@ const OTHER_LIMITS = { mostBytes: 64 * MIB, longInputBytes: MIB }
 const MOST_SEQUENCES_TOLD = 1000
 const ALPHA = 0.01
 
-export const analyzeCommand: Register = (program, bind) => {
-  program
-    .command('analyze')
+export const analyzeCommand: Register = (command, bind) => {
+  command
     .argument('<file>', 'the bytes to test; - for a pipe')
-    .description('run a randomness battery on any file or pipe, however long; needs no database')
     .option('--suite <name>', `which battery: ${SUITES.join(', ')}`, 'chunk')
     .option('--tests <names>', `these tests instead, with commas between: ${testNames.join(', ')}`)
     .option('--variant <name>', 'corrected, or nist212 for the constants of NIST STS 2.1.2', 'corrected')

@@ -37,8 +37,7 @@ interface BackfillFlags {
   dryRun?: boolean
 }
 
-export const backfillCommand: Register = (program, bind) => {
-  const backfill = program.command('backfill').description('do past work again: plan, then send low-priority jobs')
+export const backfillCommand: Register = (backfill, bind) => {
   for (const [kind, description] of Object.entries(KINDS) as [BackfillKind, string][]) {
     const command = backfill
       .command(kind)

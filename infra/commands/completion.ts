@@ -17,11 +17,9 @@ const SHELLS: Readonly<Record<string, { script: (commands: readonly Words[]) => 
   fish: { script: fishScript, how: 'coherence completion fish > ~/.config/fish/completions/coherence.fish' },
 }
 
-export const completionCommand: Register = (program, bind) => {
-  program
-    .command('completion')
+export const completionCommand: Register = (command, bind) => {
+  command
     .argument('<shell>', Object.keys(SHELLS).join(', '))
-    .description('print a script with which the shell completes commands and options')
     .addHelpText(
       'after',
       `\n${Object.values(SHELLS)
@@ -32,6 +30,7 @@ export const completionCommand: Register = (program, bind) => {
       bind(async ({ output }, shell: string) => {
         if (!Object.hasOwn(SHELLS, shell))
           throw usage(`completion is for ${Object.keys(SHELLS).join(', ')}, not ${JSON.stringify(shell)}.`)
+        const program = command.parent!
         const script = SHELLS[shell].script(listWords(program, program.name()))
         output.result({ shell, script }, () => script)
       }),

@@ -12,7 +12,7 @@ import { type Config, parseConfig, parseSignIn, readEnvironment, type SignInConf
 import { consoleApi } from '../console/api.ts'
 import { consoleFiles } from '../console/files.ts'
 import { serveConsole, type ServerOptions } from '../console/server.ts'
-import { assertMigrated } from '../context.ts'
+import { assertMigrated } from '../database.ts'
 import { invocation } from '../invocation.ts'
 import { createLogger } from '../logger.ts'
 
@@ -24,12 +24,8 @@ interface Flags {
   out?: string
 }
 
-export const consoleCommand: Register = (program, bind) => {
-  program
-    .command('console')
-    .description(
-      'a web page that shows pipeline, devices, network and chunks while they change; it only reads; ends with Ctrl-C',
-    )
+export const consoleCommand: Register = (command, bind) => {
+  command
     .option('--port <n>', 'the port of the page; a free one if not given')
     .option('--host <name>', 'the address it is served at', '127.0.0.1')
     .option('--open', 'open it in a browser')

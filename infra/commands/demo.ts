@@ -9,10 +9,8 @@ const DEFAULT_SECONDS = '35'
 /** One is mostly that of all. */
 const MOST_REASONS = 3
 
-export const demoCommand: Register = (program, bind) => {
-  program
-    .command('demo')
-    .description('the whole pipeline on this machine’s own live devices; needs nothing but this package')
+export const demoCommand: Register = (command, bind) => {
+  command
     .option('--seconds <n>', 'how long the devices sample; pairs of devices need 32 and more', DEFAULT_SECONDS)
     .option('--dir <path>', 'where the chunks are kept', '.coherence/demo')
     .action(

@@ -14,10 +14,8 @@ import { startStack } from '../stack.ts'
 
 const TICK_MS = 15_000
 
-export const devCommand: Register = (program, bind) => {
-  program
-    .command('dev')
-    .description('the embedded stack, kept running, its data kept; ends with Ctrl-C')
+export const devCommand: Register = (command, bind) => {
+  command
     .option('--dir <path>', 'where the data is kept', DEV_DIRECTORY)
     .option('--port <n>', 'the port of Postgres; a free one if not given')
     .option('--live', 'let this machine’s own devices sample all the while')
@@ -27,7 +25,7 @@ export const devCommand: Register = (program, bind) => {
         if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
           throw usage('--port takes a number from 1 to 65535.')
         const directory = resolve(flags.dir)
-        const command = invocation(readEnvironment())
+        const coherence = invocation(readEnvironment())
         const settings = join(directory, DEV_ENVIRONMENT)
         const setup = output.progress('starting Postgres')
         const stack = await startStack({
@@ -56,8 +54,8 @@ export const devCommand: Register = (program, bind) => {
                 ...(directory === resolve(DEV_DIRECTORY)
                   ? []
                   : Object.entries(ready).map(([key, value]) => `  export ${key}='${value}'`)),
-                `  cat FILE | ${command} ingest --device ${device}`,
-                `  ${command} console --open`,
+                `  cat FILE | ${coherence} ingest --device ${device}`,
+                `  ${coherence} console --open`,
               ].join('\n'),
             )
             await Promise.all([

@@ -7,8 +7,8 @@ import { missingQueues } from '../../jobs/install.ts'
 import { isCoherenceError } from '../../pipeline/errors.ts'
 import type { Register } from '../command.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
-import { assertNoneNewer, openStore } from '../context.ts'
-import { openStoreAt } from '../stores.ts'
+import { assertNoneNewer } from '../database.ts'
+import { openStore, openStoreAt } from '../stores.ts'
 import type { ObjectStore } from '../../storage/object-store.ts'
 import { formatList } from '../output.ts'
 
@@ -19,25 +19,22 @@ interface Check {
   readonly detail: string
 }
 
-export const doctorCommand: Register = (program, bind) => {
-  program
-    .command('doctor')
-    .description('check every assumption: connection, roles, schema, queues, store; exit 1 if one fails')
-    .action(
-      bind(async ({ output }) => {
-        const config = parseConfig(readEnvironment())
-        const { mirror } = config
-        const checks = [
-          ...(await checkDatabase(config)),
-          await check('object store', () => checkStore(() => openStore(config))),
-          ...(mirror ? [await check('mirror', () => checkStore(() => openStoreAt(config, mirror)))] : []),
-        ]
-        output.result({ ok: checks.every((one) => one.ok), checks }, () =>
-          formatList(checks.map((one) => [`${one.ok ? 'ok  ' : 'FAIL'}  ${one.name}`, one.detail])),
-        )
-        return checks.every((one) => one.ok) ? 0 : 1
-      }),
-    )
+export const doctorCommand: Register = (command, bind) => {
+  command.action(
+    bind(async ({ output }) => {
+      const config = parseConfig(readEnvironment())
+      const { mirror } = config
+      const checks = [
+        ...(await checkDatabase(config)),
+        await check('object store', () => checkStore(() => openStore(config))),
+        ...(mirror ? [await check('mirror', () => checkStore(() => openStoreAt(config, mirror)))] : []),
+      ]
+      output.result({ ok: checks.every((one) => one.ok), checks }, () =>
+        formatList(checks.map((one) => [`${one.ok ? 'ok  ' : 'FAIL'}  ${one.name}`, one.detail])),
+      )
+      return checks.every((one) => one.ok) ? 0 : 1
+    }),
+  )
 }
 
 async function check(name: string, look: () => Promise<string>): Promise<Check> {

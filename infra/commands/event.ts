@@ -33,10 +33,7 @@ interface AddFlags {
   description?: string
 }
 
-export const eventCommand: Register = (program, bind) => {
-  const event = program
-    .command('event')
-    .description('hypotheses about a window, declared before it is over and computed once, whatever comes out')
+export const eventCommand: Register = (event, bind) => {
   event
     .command('add')
     .description('declare a window and the one test whose P-value will count')

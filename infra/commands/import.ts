@@ -5,7 +5,7 @@ import type { NewSample } from '../../db/samples.ts'
 import { openImport } from '../../jobs/import-samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
-import { assertMigrated } from '../context.ts'
+import { assertMigrated } from '../database.ts'
 import { readSampleFile, SAMPLE_FORMATS, type SampleFormat } from '../sample-file.ts'
 import { storeCache } from '../stores.ts'
 
@@ -22,14 +22,12 @@ interface Held {
   bytes: number
 }
 
-export const importCommand: Register = (program, bind) => {
-  program
-    .command('import')
+export const importCommand: Register = (command, bind) => {
+  command
     .argument(
       '<files...>',
       `chunks, or exports of entropy_samples: ${SAMPLE_FORMATS.map((name) => `.${name}`).join(', ')}`,
     )
-    .description('store the samples of an archive, each through the checks that devices go through; safe to run again')
     .option('--format <name>', `what the files are, whatever they are called: ${SAMPLE_FORMATS.join(', ')}`)
     .action(
       bind(async ({ output, signal }, files: string[], flags: { format?: string }) => {

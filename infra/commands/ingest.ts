@@ -6,7 +6,7 @@ import { CoherenceError, isCoherenceError } from '../../pipeline/errors.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
-import { assertMigrated } from '../context.ts'
+import { assertMigrated } from '../database.ts'
 import { readPieces } from '../input.ts'
 import { formatBytes } from '../output.ts'
 
@@ -16,12 +16,8 @@ const BATCH_BYTES = 1024 ** 2
 /** … or per this long, so that a slow pipe's samples do not wait. */
 const BATCH_MS = 1_000
 
-export const ingestCommand: Register = (program, bind) => {
-  program
-    .command('ingest')
-    .description(
-      'bytes from a file or a pipe become samples of a device: cat /dev/hwrng | coherence ingest --device ID',
-    )
+export const ingestCommand: Register = (command, bind) => {
+  command
     .requiredOption('--device <id>', 'the device: its uuid, or its name if it is the only one of that name')
     .option('--file <path>', 'read this file instead of the pipe')
     .action(

@@ -20,10 +20,7 @@ interface DeviceFlags {
   secretFile?: string
 }
 
-export const keysCommand: Register = (program, bind) => {
-  const keys = program
-    .command('keys')
-    .description('the JWT secret and keys of a project that you host yourself, and what is wrong with a token')
+export const keysCommand: Register = (keys, bind) => {
   const secretFile = ['--secret-file <path>', 'the file that holds the JWT secret (default: from JWT_SECRET)'] as const
   keys
     .command('generate')

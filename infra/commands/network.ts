@@ -34,14 +34,9 @@ const MIB = 1024 ** 2
 /** With more devices only the pairs that pass the screen of `coherencePairs` are told. */
 const MOST_PAIRED_DEVICES = 64
 
-export const networkCommand: Register = (program, bind) => {
-  program
-    .command('network')
+export const networkCommand: Register = (command, bind) => {
+  command
     .argument('<file>', 'CSV of per-second trial sums, gzipped or not; - for a pipe')
-    .description(
-      'what a network of devices does together, from a table of ones per device and second (second,<device>,…) or a basket file ' +
-        'of the Global Consciousness Project; needs no database',
-    )
     .option('--bits <n>', 'bits of a trial (default: 200; a basket file says it itself)')
     .option(
       '--normalization <kind>',

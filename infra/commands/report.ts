@@ -26,13 +26,8 @@ interface Flags {
   latest?: true
 }
 
-export const reportCommand: Register = (program, bind) => {
-  program
-    .command('report')
-    .description(
-      'what a researcher looks at: one HTML file, with nothing to load, of the network, its devices, their tests and pairs, and events; ' +
-        'of yesterday (UTC) if it has data, else of the last 24 hours that have any',
-    )
+export const reportCommand: Register = (command, bind) => {
+  command
     .option('--out <file>', 'where the page goes (default: coherence-report-<day>.html)')
     .option('--force', 'let it write over a file that is there')
     .option('--day <date>', 'a UTC day, as 2026-01-31')

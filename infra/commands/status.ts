@@ -22,10 +22,8 @@ const LAG_SECONDS = 1800
 /** Five ticks of every three minutes. */
 const TICK_SECONDS = 900
 
-export const statusCommand: Register = (program, bind) => {
-  program
-    .command('status')
-    .description('what an operator looks at: backlog, chunks, queues, failures')
+export const statusCommand: Register = (command, bind) => {
+  command
     .option('--watch [seconds]', 'again and again, every 5 seconds unless told, until Ctrl-C')
     .option('--check', 'exit 1 if something needs a person: for monitors')
     .option('--max-lag <seconds>', `a sample this old should be proved (default: CHUNK_MAX_AGE + ${LAG_SECONDS})`)

@@ -20,8 +20,7 @@ interface CopyFlags {
   dryRun?: boolean
 }
 
-export const storageCommand: Register = (program, bind) => {
-  const storage = program.command('storage').description('look after the object store: move, prove, tidy')
+export const storageCommand: Register = (storage, bind) => {
   addCopy(storage, bind)
   addVerify(storage, bind)
   addCutover(storage, bind)

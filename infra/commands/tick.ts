@@ -6,10 +6,7 @@ import type { Register } from '../command.ts'
 import { formatList } from '../output.ts'
 import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
 
-export const tickCommand: Register = (program, bind) => {
-  const command = program
-    .command('tick')
-    .description('the pulse: rescue lost jobs, send what is due, say how much is ready; run it every few minutes')
+export const tickCommand: Register = (command, bind) => {
   addOtherBuildOption(command).action(
     bind(async ({ output }, flags: OtherBuildFlags) => {
       await leaveToOtherBuild(output, flags, () =>

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
+import type { Pool } from 'pg'
+import { closePool } from '../../db/pool.ts'
 import { isCoherenceError } from '../../pipeline/errors.ts'
-import type { OpenContext } from '../context.ts'
-import type { Output } from '../output.ts'
 import { parseConfig, readEnvironment, type Config } from '../config.ts'
-import { openContext } from '../context.ts'
-import { createLogger } from '../logger.ts'
+import { openContextOn, type OpenContext } from '../context.ts'
+import { openDatabase } from '../database.ts'
+import type { Output } from '../output.ts'
 import { createRedactor } from '../redact.ts'
 import { openTelemetry } from '../telemetry.ts'
 
@@ -12,21 +13,41 @@ type Open = OpenContext & { config: Config }
 
 /** Reads the environment, opens what it names, runs `work`, and closes everything whatever happens. */
 export async function withContext<T>(work: (open: Open) => Promise<T>): Promise<T> {
-  return await runOpen(work, false)
+  return await withDatabase(async (pool, config) => await runOpen(pool, config, work, false))
 }
 
 /** As `withContext`; the work tells of itself, if the environment names a collector. */
 export async function withTelemetry<T>(work: (open: Open) => Promise<T>): Promise<T> {
-  return await runOpen(work, true)
+  return await withDatabase(async (pool, config) => await runOpen(pool, config, work, true))
 }
 
-async function runOpen<T>(work: (open: Open) => Promise<T>, tells: boolean): Promise<T> {
+/** As `withTelemetry`, if there is something to do by the look of the database; else undefined, and nothing but that was opened or loaded. */
+export async function withTelemetryIf<T>(
+  isNeeded: (pool: Pool) => Promise<boolean>,
+  work: (open: Open) => Promise<T>,
+): Promise<T | undefined> {
+  return await withDatabase(async (pool, config) =>
+    (await isNeeded(pool)) ? await runOpen(pool, config, work, true) : undefined,
+  )
+}
+
+async function withDatabase<T>(work: (pool: Pool, config: Config) => Promise<T>): Promise<T> {
   const config = parseConfig(readEnvironment())
+  const pool = await openDatabase(config)
+  try {
+    return await work(pool, config)
+  } finally {
+    await closePool(pool)
+  }
+}
+
+async function runOpen<T>(pool: Pool, config: Config, work: (open: Open) => Promise<T>, tells: boolean): Promise<T> {
+  const { createLogger } = await import('../logger.ts')
   const redact = createRedactor(config)
   const log = createLogger(config.logLevel, redact)
   const { telemetry, close } = await openTelemetry(tells ? config.otlp : null, log, redact)
   try {
-    const open = await openContext(config, log, { telemetry })
+    const open = await openContextOn(pool, config, log, { telemetry })
     try {
       return await work({ ...open, config })
     } finally {

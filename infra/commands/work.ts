@@ -1,15 +1,17 @@
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queryable } from '../../db/pool.ts'
+import { lookForWork } from '../../db/queues.ts'
 import { QUEUE_NAMES, type QueueName } from '../../jobs/queues.ts'
 import { CoherenceError } from '../../pipeline/errors.ts'
 import { unlessAborted } from '../../jobs/unless-aborted.ts'
-import { GRACE_MS, runWorker } from '../../jobs/work.ts'
+import { GRACE_MS, runWorker, type WorkOutcome } from '../../jobs/work.ts'
 import { usage, type Register } from '../command.ts'
 import { exitCodeOf } from '../exit-codes.ts'
 import { followDrain } from '../drain-progress.ts'
 import { memoryCeiling, memoryLimit } from '../memory.ts'
-import { formatList } from '../output.ts'
-import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetry } from './with-context.ts'
+import { formatList, type Output } from '../output.ts'
+import { addOtherBuildOption, leaveToOtherBuild, type OtherBuildFlags, withTelemetryIf } from './with-context.ts'
 
 const ENDS = {
   idle: 'nothing is ready',
@@ -34,10 +36,8 @@ interface WorkFlags extends OtherBuildFlags {
   aliveFile?: string
 }
 
-export const workCommand: Register = (program, bind) => {
-  const command = program
-    .command('work')
-    .description('do jobs: until none is ready (--drain), or until stopped (--watch)')
+export const workCommand: Register = (command, bind) => {
+  command
     .option('--drain', 'end when nothing is ready: for containers, cron, Modal')
     .option('--watch', 'go on until SIGTERM or Ctrl-C: for a long-lived service')
     .option('--queues <names>', `only these, separated by commas: ${QUEUE_NAMES.join(', ')}`)
@@ -58,14 +58,17 @@ export const workCommand: Register = (program, bind) => {
       const onAlive = aliveFile === undefined ? undefined : () => writeAlive(aliveFile)
       onAlive?.()
       await sleep(Math.random() * START_SPREAD_MS[mode], undefined, { signal }).catch(() => {})
-      const exitCode = await leaveToOtherBuild(output, flags, () =>
-        withTelemetry(async ({ context, config }) => {
+      // Most drains of a quiet system end with this look: pg-boss, the store and the rest are not loaded for them.
+      const isNeeded = async (db: Queryable) =>
+        mode === 'watch' || signal.aborted || !(await isNothingReady(db, queues ?? QUEUE_NAMES))
+      const exitCode = await leaveToOtherBuild(output, flags, async () => {
+        const outcome = await withTelemetryIf(isNeeded, async ({ context, config }) => {
           // Without its store a worker would only turn jobs into failures. A missing bucket throws; a missing object is fine.
           await unlessAborted(signal, () => context.store.head('health/worker')).catch((error: unknown) => {
             if (!signal.aborted) throw error
           })
-          const progress = output.progress(flags.drain ? 'draining' : 'watching')
-          const outcome = await runWorker(context, {
+          const progress = output.progress(mode === 'drain' ? 'draining' : 'watching')
+          const done = await runWorker(context, {
             mode,
             queues,
             maxSeconds,
@@ -77,30 +80,45 @@ export const workCommand: Register = (program, bind) => {
             onJob: followDrain(context.pool, progress, queues ?? QUEUE_NAMES),
           })
           progress.end()
-          output.result(outcome, () => {
-            const list = (counts: Record<string, number>) =>
-              Object.entries(counts)
-                .map(([queue, jobs]) => `${queue} ${jobs}`)
-                .join(', ') || 'none'
-            return formatList([
-              ['completed', list(outcome.completed)],
-              ['failed', list(outcome.failed)],
-              ...(Object.keys(outcome.handedBack).length > 0
-                ? [['handed back', list(outcome.handedBack)] as const]
-                : []),
-              ['ended', `${ENDS[outcome.stopped]}, after ${outcome.seconds.toFixed(1)} s`],
-            ])
-          })
-          // A failed job is the queue's to retry; stopping on request is a clean end.
-          if (outcome.stopped !== 'other-build' || flags.otherBuildOk) return 0
-          return exitCodeOf('QUEUE_VERSION')
-        }),
-      )
+          return done
+        })
+        return tell(output, outcome ?? NOTHING_READY, flags)
+      })
       // Handlers that were left behind do not keep the process.
       if (signal.aborted) setTimeout(() => process.exit(), LINGER_MS).unref()
       return exitCode
     }),
   )
+}
+
+const NOTHING_READY: WorkOutcome = { completed: {}, failed: {}, handedBack: {}, seconds: 0, stopped: 'idle' }
+
+/** False too where the database is not as this build has it: what is wrong is for what comes next to say. */
+async function isNothingReady(db: Queryable, queues: readonly QueueName[]): Promise<boolean> {
+  try {
+    const { ready, isOtherBuilds } = await lookForWork(db, queues)
+    return ready.length === 0 && !isOtherBuilds
+  } catch {
+    return false
+  }
+}
+
+/** Says how it went; the exit code. */
+function tell(output: Output, outcome: WorkOutcome, flags: WorkFlags): number {
+  output.result(outcome, () => {
+    const list = (counts: Record<string, number>) =>
+      Object.entries(counts)
+        .map(([queue, jobs]) => `${queue} ${jobs}`)
+        .join(', ') || 'none'
+    return formatList([
+      ['completed', list(outcome.completed)],
+      ['failed', list(outcome.failed)],
+      ...(Object.keys(outcome.handedBack).length > 0 ? [['handed back', list(outcome.handedBack)] as const] : []),
+      ['ended', `${ENDS[outcome.stopped]}, after ${outcome.seconds.toFixed(1)} s`],
+    ])
+  })
+  // A failed job is the queue's to retry; stopping on request is a clean end.
+  return outcome.stopped !== 'other-build' || flags.otherBuildOk ? 0 : exitCodeOf('QUEUE_VERSION')
 }
 
 function writeAlive(path: string): void {

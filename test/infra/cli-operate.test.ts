@@ -53,6 +53,30 @@ test('an empty queue is drained at once', async () => {
   expect(stdout).toMatch(/^completed {2}none\nfailed {5}none\nended {6}nothing is ready, after \d\.\d s\n$/)
 })
 
+test('a drain that finds nothing ready does with one connection, without a store, and loads nothing that jobs need', async () => {
+  const count = async () => {
+    const { rows } = await db.query(
+      'select sessions::int from pg_stat_database where datname = current_database() and pg_stat_clear_snapshot() is not null',
+    )
+    return rows[0].sessions as number
+  }
+  const refuse = `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(/^(pg-boss|pino|apache-arrow)$|storage/.test(s))throw(s);return(n(s,c))}})`
+  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(refuse)}` }
+  // Those of the tests before are counted once they are gone.
+  const others = async () => {
+    const { rowCount } = await db.query(
+      'select from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    )
+    return rowCount
+  }
+  await expect.poll(others).toBe(0)
+  const before = await count()
+  const { code, stderr } = await cli.run(['work', '--drain'], { env })
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  await expect.poll(count).toBe(before + 1)
+  expect((await cli.run(['tick'], { env })).code).toBe(1)
+})
+
 test('tick sends what is due once, and says how much is ready', async () => {
   const { sent, ready, readyTotal, deadLetters } = (await cli.run(['tick', '--json'])).json()
   expect({ sent, ready, readyTotal, deadLetters }).toEqual({

@@ -145,7 +145,7 @@ test('on to Supabase, whose private bucket migrate makes; the old stores are for
     expect(await analyze(only)).toEqual({ status: 'completed', samples: 40 })
 
     const wrong = { ...only, SUPABASE_SERVICE_KEY: 'sb_publishable_abc' }
-    const refusedKey = await cli.run(['work', '--drain'], { env: wrong })
+    const refusedKey = await cli.run(['tick'], { env: wrong })
     expect(refusedKey).toMatchObject({ code: 2, stderr: expect.stringMatching(/CONFIG_INVALID.*public one/) })
   } finally {
     await supabase.close()

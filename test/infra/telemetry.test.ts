@@ -248,8 +248,8 @@ test('an endpoint that refuses, or never answers, or never ends its answer, cost
 test('without an endpoint nothing of OpenTelemetry is loaded', async () => {
   const refuse = `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(s.startsWith("@opentelemetry"))throw(s);return(n(s,c))}})`
   const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(refuse)}` }
-  expect((await drain({ ...env, OTEL_EXPORTER_OTLP_ENDPOINT: '' })).code).toBe(0)
-  expect((await drain(env)).code).toBe(1)
+  expect((await cli.run(['tick'], { env: { ...env, OTEL_EXPORTER_OTLP_ENDPOINT: '' } })).code).toBe(0)
+  expect((await cli.run(['tick'], { env })).code).toBe(1)
 })
 
 test('a failure is told of without any secret, on the wire and in the log', async () => {
