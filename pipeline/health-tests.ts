@@ -27,8 +27,9 @@ export interface HealthCounts {
   /** Largest count of a window's first symbol in it. */
   largest: number
   proportionAlarms: number
-  /** Symbols read when the first alarm came, or null. */
-  firstAlarm: number | null
+  /** Symbols read when the first alarm of each test came, or null. */
+  firstRepetitionAlarm: number | null
+  firstProportionAlarm: number | null
 }
 
 export interface HealthState {
@@ -91,7 +92,8 @@ export function openHealthTests(claim: HealthClaim): HealthState {
       windows: 0,
       largest: 0,
       proportionAlarms: 0,
-      firstAlarm: null,
+      firstRepetitionAlarm: null,
+      firstProportionAlarm: null,
     },
     last: -1,
     run: 0,
@@ -103,21 +105,26 @@ export function openHealthTests(claim: HealthClaim): HealthState {
   }
 }
 
+const PIECE_BYTES = 4096
+
 /** Takes the next bytes of the source. */
 export function addHealthBytes(state: HealthState, bytes: Uint8Array): void {
   const { bitsPerSymbol } = state.claim
-  if (bitsPerSymbol === 8) {
-    for (let i = 0; i < bytes.length; i++) addSymbol(state, bytes[i])
-    return
-  }
-  for (let i = 0; i < bytes.length; i++) {
-    state.pending = (state.pending << 8) | bytes[i]
-    state.pendingBits += 8
-    while (state.pendingBits >= bitsPerSymbol) {
-      state.pendingBits -= bitsPerSymbol
-      addSymbol(state, (state.pending >>> state.pendingBits) & ((1 << bitsPerSymbol) - 1))
+  if (bitsPerSymbol === 8) return addSymbols(state, bytes)
+  const symbols = new Uint8Array((8 * Math.min(bytes.length, PIECE_BYTES)) / bitsPerSymbol + 1)
+  const mask = (1 << bitsPerSymbol) - 1
+  for (let from = 0; from < bytes.length; from += PIECE_BYTES) {
+    let length = 0
+    for (const byte of bytes.subarray(from, from + PIECE_BYTES)) {
+      state.pending = (state.pending << 8) | byte
+      state.pendingBits += 8
+      while (state.pendingBits >= bitsPerSymbol) {
+        state.pendingBits -= bitsPerSymbol
+        symbols[length++] = (state.pending >>> state.pendingBits) & mask
+      }
+      state.pending &= (1 << state.pendingBits) - 1
     }
-    state.pending &= (1 << state.pendingBits) - 1
+    addSymbols(state, symbols.subarray(0, length))
   }
 }
 
@@ -126,32 +133,64 @@ export function restartHealthTests(state: HealthState): void {
   Object.assign(state, { last: -1, run: 0, inWindow: 0, matches: 0, pending: 0, pendingBits: 0 })
 }
 
-function addSymbol(state: HealthState, symbol: number): void {
-  const { counts } = state
-  counts.symbols++
-  state.run = symbol === state.last ? state.run + 1 : 1
-  state.last = symbol
-  if (state.run > counts.longest) counts.longest = state.run
-  // A run is one alarm, not one for each symbol more.
-  if (state.run === state.repetitionCutoff) {
-    counts.repetitionAlarms++
-    counts.firstAlarm ??= counts.symbols
+function addSymbols(state: HealthState, symbols: Uint8Array): void {
+  addRuns(state, symbols)
+  addWindows(state, symbols)
+  state.counts.symbols += symbols.length
+}
+
+function addRuns(state: HealthState, symbols: Uint8Array): void {
+  if (symbols.length === 0) return
+  const { counts, repetitionCutoff: cutoff } = state
+  let run = symbols[0] === state.last ? state.run : 0
+  for (let i = 0; i < symbols.length;) {
+    run++
+    if (run > counts.longest) counts.longest = run
+    // A run is one alarm, not one for each symbol more.
+    if (run === cutoff) {
+      counts.repetitionAlarms++
+      counts.firstRepetitionAlarm ??= counts.symbols + i + 1
+    }
+    i++
+    if (i === symbols.length || symbols[i] === symbols[i - 1]) continue
+    run = 1
+    // In this loop the time goes: nearly all neighbours differ. It ends before the second symbol of a run.
+    do i++
+    while (i < symbols.length && symbols[i] !== symbols[i - 1])
   }
-  if (state.inWindow === 0) {
-    state.first = symbol
-    state.matches = 0
-  }
-  state.inWindow++
-  if (symbol === state.first) {
-    state.matches++
-    if (state.matches > counts.largest) counts.largest = state.matches
-    if (state.matches === state.proportionCutoff) {
+  state.last = symbols[symbols.length - 1]
+  state.run = run
+}
+
+function addWindows(state: HealthState, symbols: Uint8Array): void {
+  const { counts, proportionCutoff: cutoff, window } = state
+  for (let from = 0; from < symbols.length;) {
+    if (state.inWindow === 0) {
+      state.first = symbols[from]
+      state.matches = 0
+    }
+    const { first, matches: before } = state
+    const to = Math.min(symbols.length, from + window - state.inWindow)
+    let matches = before
+    for (let i = from; i < to; i++) if (symbols[i] === first) matches++
+    if (before < cutoff && matches >= cutoff) {
       counts.proportionAlarms++
-      counts.firstAlarm ??= counts.symbols
+      counts.firstProportionAlarm ??= counts.symbols + placeOfMatch(symbols, from, first, cutoff - before) + 1
+    }
+    if (matches > counts.largest) counts.largest = matches
+    state.matches = matches
+    state.inWindow += to - from
+    from = to
+    if (state.inWindow === window) {
+      counts.windows++
+      state.inWindow = 0
     }
   }
-  if (state.inWindow === state.window) {
-    counts.windows++
-    state.inWindow = 0
-  }
+}
+
+/** Where the `nth` symbol from `from` on is that is `symbol`. */
+function placeOfMatch(symbols: Uint8Array, from: number, symbol: number, nth: number): number {
+  let at = from - 1
+  for (let n = 0; n < nth; n++) at = symbols.indexOf(symbol, at + 1)
+  return at
 }

@@ -22,7 +22,8 @@ const ESCAPE = 16
 export function encodePartial(partial: SlicePartial): Uint8Array {
   assertConsistent(partial)
   const { bytes, lagPairs, lagAgreements, histogram } = partial
-  const bits: number[] = []
+  const bits = openBits()
+  putBits(bits, FORMAT, 8)
   const seconds = partial.secondBits.length
   for (const count of [seconds, partial.samples, bytes, partial.duplicates, partial.gaps]) putNumber(bits, count)
   // Every segment begun costs a lag that many pairs, so the first lag foretells the others.
@@ -65,10 +66,7 @@ export function encodePartial(partial: SlicePartial): Uint8Array {
       .filter((i) => partial.gcpTrials[i] > 0)
       .map((i) => zigzag(partial.gcpTrials[i] - 1 - likelyGcpOnes(partial, i))),
   )
-  const encoded = new Uint8Array(1 + Math.ceil(bits.length / 8))
-  encoded[0] = FORMAT
-  for (let i = 0; i < bits.length; i++) encoded[1 + (i >> 3)] |= bits[i] << (7 - (i & 7))
-  return encoded
+  return closeBits(bits)
 }
 
 /**
@@ -200,9 +198,46 @@ interface BitSource {
   at: number
 }
 
+interface BitSink {
+  bytes: Uint8Array<ArrayBuffer>
+  /** Whole bytes so far. */
+  length: number
+  /** The bits since then, fewer than 8, lowest in a word whose other bits are not theirs. */
+  word: number
+  held: number
+}
+
+/** Memory of the last sink: partials are encoded by the hundred, one after the other. */
+let scratch = new Uint8Array(1024)
+
+function openBits(): BitSink {
+  return { bytes: scratch, length: 0, word: 0, held: 0 }
+}
+
+/** The bytes, the last one filled up with zeros. */
+function closeBits(sink: BitSink): Uint8Array {
+  if (sink.held > 0) putBits(sink, 0, 8 - sink.held)
+  scratch = sink.bytes
+  return sink.bytes.slice(0, sink.length)
+}
+
 /** The low `width` bits of `value`, first the most significant. */
-function putBits(bits: number[], value: number, width: number): void {
-  for (let i = width - 1; i >= 0; i--) bits.push(Math.floor(value / 2 ** i) % 2)
+function putBits(sink: BitSink, value: number, width: number): void {
+  if (width > 24) {
+    putBits(sink, Math.floor(value / 2 ** 24), width - 24)
+    return putBits(sink, value % 2 ** 24, 24)
+  }
+  sink.word = (sink.word << width) | value
+  sink.held += width
+  if (sink.length + 4 > sink.bytes.length) {
+    const bytes = new Uint8Array(2 * sink.bytes.length)
+    bytes.set(sink.bytes)
+    sink.bytes = bytes
+  }
+  while (sink.held >= 8) {
+    sink.held -= 8
+    sink.bytes[sink.length++] = sink.word >>> sink.held
+  }
 }
 
 /** The next 25 bits, first the most significant, in the top of 32; zeros beyond the end. */
@@ -225,10 +260,15 @@ function takeBits(source: BitSource, width: number): number {
 }
 
 /** A whole number up to 2^53: 6 bits of width, then the number. */
-function putNumber(bits: number[], value: number): void {
-  const width = value === 0 ? 0 : value.toString(2).length
+function putNumber(bits: BitSink, value: number): void {
+  const width = widthOf(value)
   putBits(bits, width, 6)
   putBits(bits, value, width)
+}
+
+/** The bits of a whole number up to 2^53, without leading zeros. */
+function widthOf(value: number): number {
+  return value < 2 ** 32 ? 32 - Math.clz32(value) : 64 - Math.clz32(value / 2 ** 32)
 }
 
 function takeNumber(source: BitSource): number {
@@ -236,23 +276,43 @@ function takeNumber(source: BitSource): number {
 }
 
 /** A list whose length the reader knows: 5 bits of Rice parameter k, then each as unary quotient and k bits of remainder. */
-function putList(bits: number[], values: readonly number[]): void {
-  if (values.every((value) => value === 0)) return putBits(bits, ALL_ZERO, 5)
-  let k = 0
-  for (let best = Infinity, candidate = 0; candidate <= MAX_RICE; candidate++) {
-    const cost = values.reduce((total, value) => total + riceWidth(value, candidate), 0)
-    if (cost < best) [best, k] = [cost, candidate]
-  }
+function putList(bits: BitSink, values: readonly number[]): void {
+  let most = 0
+  for (let i = 0; i < values.length; i++) most = Math.max(most, values[i])
+  if (most === 0) return putBits(bits, ALL_ZERO, 5)
+  const k = bestParameter(values, most)
   putBits(bits, k, 5)
-  for (const value of values) {
-    const quotient = Math.floor(value / 2 ** k)
-    for (let i = Math.min(quotient, ESCAPE); i > 0; i--) bits.push(1)
-    if (quotient >= ESCAPE) putNumber(bits, value)
-    else {
-      bits.push(0)
-      putBits(bits, value, k)
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]
+    const quotient = quotientOf(value, k)
+    if (quotient >= ESCAPE) {
+      putBits(bits, 2 ** ESCAPE - 1, ESCAPE)
+      putNumber(bits, value)
+    } else {
+      // So many ones, and a zero.
+      putBits(bits, 2 ** (quotient + 1) - 2, quotient + 1)
+      putBits(bits, value % 2 ** k, k)
     }
   }
+}
+
+/** The least parameter with which the list is shortest. With more bits than the largest number has, each of them costs one more. */
+function bestParameter(values: readonly number[], most: number): number {
+  let [best, least] = [0, Infinity]
+  const last = Math.min(widthOf(most), MAX_RICE)
+  for (let k = 0; k <= last; k++) {
+    let cost = 0
+    for (let i = 0; i < values.length && cost < least; i++) {
+      const quotient = quotientOf(values[i], k)
+      cost += quotient >= ESCAPE ? ESCAPE + 6 + widthOf(values[i]) : quotient + 1 + k
+    }
+    if (cost < least) [best, least] = [k, cost]
+  }
+  return best
+}
+
+function quotientOf(value: number, k: number): number {
+  return value < 2 ** 31 ? value >> k : Math.floor(value / 2 ** k)
 }
 
 function takeList(source: BitSource, length: number): number[] {
@@ -292,9 +352,4 @@ function takeRice(source: BitSource, k: number): number {
   const quotient = Math.min(ESCAPE, Math.clz32(~peekBits(source)))
   skipBits(source, quotient === ESCAPE ? ESCAPE : quotient + 1)
   return quotient === ESCAPE ? takeNumber(source) : quotient * 2 ** k + takeBits(source, k)
-}
-
-function riceWidth(value: number, k: number): number {
-  const quotient = Math.floor(value / 2 ** k)
-  return quotient >= ESCAPE ? ESCAPE + 6 + value.toString(2).length : quotient + 1 + k
 }

@@ -36,7 +36,12 @@ function runOver(segments: readonly Uint8Array[], params: TestParams): HealthSta
 
 function repetitionResult({ counts, repetitionCutoff: cutoff }: HealthState, params: TestParams): TestResult {
   if (counts.symbols < cutoff) return tooShort(repetitionCount, params, cutoff, counts.symbols)
-  const metrics = { n_symbols: counts.symbols, cutoff, alarms: counts.repetitionAlarms, first_alarm: counts.firstAlarm }
+  const metrics = {
+    n_symbols: counts.symbols,
+    cutoff,
+    alarms: counts.repetitionAlarms,
+    first_alarm: counts.firstRepetitionAlarm,
+  }
   return okResult(repetitionCount, params, { p_values: [], statistic: counts.longest, metrics })
 }
 
@@ -48,7 +53,7 @@ function proportionResult({ counts, proportionCutoff: cutoff, window }: HealthSt
     window,
     windows: counts.windows,
     alarms: counts.proportionAlarms,
-    first_alarm: counts.firstAlarm,
+    first_alarm: counts.firstProportionAlarm,
   }
   return okResult(adaptiveProportion, params, { p_values: [], statistic: counts.largest, metrics })
 }

@@ -11,18 +11,32 @@ const one = (name: string, segments: Uint8Array[], params = {}) =>
   runTests([name], segments, { params: { [name]: params } })[0]
 
 /** The two tests of SP 800-90B, 4.4, as they stand there, on a whole list of symbols. */
-function plainCounts(symbols: number[], window: number) {
+function plainCounts(symbols: number[], window: number, cutoffs: { repetition: number; proportion: number }) {
   let longest = 0
   let largest = 0
+  const runs: number[] = []
+  const proportions: number[] = []
   for (let i = 0, run = 0; i < symbols.length; i++) {
     run = i > 0 && symbols[i] === symbols[i - 1] ? run + 1 : 1
     longest = Math.max(longest, run)
+    if (run === cutoffs.repetition) runs.push(i + 1)
   }
   for (let from = 0; from < symbols.length; from += window) {
-    const inWindow = symbols.slice(from, from + window)
-    largest = Math.max(largest, inWindow.filter((symbol) => symbol === inWindow[0]).length)
+    const places = symbols
+      .slice(from, from + window)
+      .flatMap((symbol, i) => (symbol === symbols[from] ? [from + i + 1] : []))
+    largest = Math.max(largest, places.length)
+    if (places.length >= cutoffs.proportion) proportions.push(places[cutoffs.proportion - 1])
   }
-  return { longest, largest }
+  return {
+    longest,
+    largest,
+    repetitionAlarms: runs.length,
+    proportionAlarms: proportions.length,
+    firstRepetitionAlarm: runs[0] ?? null,
+    firstProportionAlarm: proportions[0] ?? null,
+    windows: Math.floor(symbols.length / window),
+  }
 }
 
 describe('the cut-offs', () => {
@@ -50,6 +64,7 @@ describe('the counts', () => {
       fc.constantFrom(
         bytes,
         bytes.map((byte) => byte & 1),
+        bytes.map((byte) => (byte < 240 ? 7 : byte)),
       ),
     )
     fc.assert(
@@ -60,10 +75,11 @@ describe('the counts', () => {
         const symbols = Array.from({ length: Math.floor(bits.length / width) }, (_, i) =>
           Number.parseInt(bits.slice(i * width, (i + 1) * width), 2),
         )
-        const { longest, largest } = plainCounts(symbols, width === 1 ? 1024 : 512)
-        expect(state.counts).toMatchObject({ symbols: symbols.length, longest, largest })
-        expect(state.counts.repetitionAlarms > 0).toBe(longest >= state.repetitionCutoff)
-        expect(state.counts.proportionAlarms > 0).toBe(largest >= state.proportionCutoff)
+        const cutoffs = { repetition: state.repetitionCutoff, proportion: state.proportionCutoff }
+        expect(state.counts).toEqual({
+          symbols: symbols.length,
+          ...plainCounts(symbols, width === 1 ? 1024 : 512, cutoffs),
+        })
       }),
     )
   })
