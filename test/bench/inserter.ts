@@ -1,4 +1,5 @@
-// Run by inserts.ts in a process of its own: inserts at a steady rate until its input ends, then prints the latencies in milliseconds.
+// Run by inserts.ts in a process of its own: inserts at a steady rate until its input ends, then prints when each was due,
+// in milliseconds since 1970, and how many it took.
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openPool } from '../../db/pool.ts'
@@ -15,7 +16,7 @@ const pool = openPool({ databaseUrl: process.argv[2], max: WRITERS })
 const devices = await addBenchDevices(pool, BYTES, WRITERS)
 const stop = new AbortController()
 process.stdin.on('end', () => stop.abort()).resume()
-const latencies: number[] = []
+const inserts: [due: number, latency: number][] = []
 await Promise.all(
   devices.map(async (device, writer) => {
     const began = performance.now() + (writer * INTERVAL_MS) / WRITERS
@@ -30,9 +31,9 @@ await Promise.all(
         data: randomBytes(BYTES),
       }))
       await insertSamples(pool, samples)
-      latencies.push(performance.now() - Math.max(due, began))
+      inserts.push([performance.timeOrigin + due, performance.now() - due])
     }
   }),
 )
 await pool.end()
-process.stdout.write(JSON.stringify(latencies.map((ms) => Math.round(ms * 1000) / 1000)))
+process.stdout.write(JSON.stringify(inserts))

@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openPool } from '../../db/pool.ts'
 import type { JobContext } from '../../jobs/context.ts'
-import { runPack } from '../../jobs/pack.ts'
+import { packOnce, runPack } from '../../jobs/pack.ts'
 import { runPrune } from '../../jobs/prune.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { loadSamples, withBenchStack } from './bench-stack.ts'
@@ -13,56 +13,63 @@ const INSERTER = new URL('inserter.ts', import.meta.url).pathname
 const DAY = 86_400_000
 
 /**
- * Eight devices insert 4,000 samples a second from a process of their own: alone, while chunks are sealed and claimed ten times a
- * second, while a worker packs and uploads a backlog as fast as it can to the disk that the database is on, and while a day
- * of proved samples is pruned.
+ * Eight devices insert 4,000 samples a second from a process of their own: alone, and in turns with that while a chunk is sealed and
+ * claimed ten times a second; while a worker packs and uploads a backlog as fast as it can to the disk that the database is on; and
+ * while a day of proved samples is pruned.
  */
 export async function benchInserts({ quick, signal }: BenchOptions): Promise<Measured> {
-  const rounds = quick ? 1 : 2
-  const seconds = quick ? 1.5 : 4
-  const rows = quick ? 100_000 : 200_000
-  const idle: number[][] = []
-  const claiming: number[][] = []
-  const packing: number[][] = []
+  const rounds = quick ? 2 : 5
+  const ms = quick ? 1500 : 3000
+  const rows = quick ? 150_000 : 300_000
+  const claims: number[] = []
   const lines: Line[] = []
   await withBenchStack(async (context, config) => {
     const { pool } = context
     const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
-    for (let round = 0; round < rounds; round++) {
-      showProgress(`inserts beside packing: round ${round + 1} of ${rounds}`)
-      idle.push(await whileInserting(config.databaseUrl, () => sleep(1000 * seconds, undefined, { signal })))
-      claiming.push(
-        await whileInserting(config.databaseUrl, async () => {
-          for (let turn = 0; turn < 10 * seconds; turn++) {
-            await runPack(packer, { signal })
+    const latencies = await whileInserting(config.databaseUrl, async (during) => {
+      for (let round = 0; round < rounds; round++) {
+        showProgress(`inserts beside claims: round ${round + 1} of ${rounds}`)
+        await during('idle', () => sleep(ms, undefined, { signal }))
+        await during('claiming', async () => {
+          for (let turn = 0; turn < ms / 100; turn++) {
+            await packOnce(packer)
             await sleep(100, undefined, { signal })
           }
-        }),
-      )
-      await loadSamples(pool, { bytes: 256, rows, start: Date.now() - DAY }, signal)
-      packing.push(
-        await whileInserting(config.databaseUrl, async () => {
-          await runPack(packer, { signal })
+        })
+      }
+      for (let round = 0; round < (quick ? 1 : 2); round++) {
+        showProgress(`inserts beside packing: round ${round + 1}`)
+        await loadSamples(pool, { bytes: 256, rows, start: Date.now() - DAY }, signal)
+        await during('idle before', () => sleep(ms, undefined, { signal }))
+        await during('packing', async () => {
+          for (;;) {
+            const began = performance.now()
+            if ((await packOnce(context)) === null) break
+            claims.push(performance.now() - began)
+          }
+          await packOnce(packer)
           await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], signal })
-        }),
-      )
-    }
+        })
+      }
+    })
     await runWorker(context, { mode: 'drain', signal })
-    lines.push(...(await benchPrune(packer, config.databaseUrl, quick, signal)))
+    const p99 = (name: string) =>
+      (latencies[name] ?? []).map((some) => some.toSorted((x, y) => x - y)[Math.floor(some.length * 0.99)])
+    const ratios = (name: string, to: string) => p99(name).map((value, round) => value / p99(to)[round])
+    lines.push(
+      toLine('insert p99, nothing else', 'ms', p99('idle')),
+      toLine('insert p99, while chunks are sealed and claimed', 'ms', p99('claiming')),
+      toLine('… to nothing else', 'times', ratios('claiming', 'idle'), {
+        goal: 1.5,
+        ratio_to: 'insert p99, nothing else',
+      }),
+      toLine('claim of a whole chunk, 256 B, inserts meanwhile', 'ms', claims),
+      toLine('insert p99, while a backlog goes to the same disk', 'ms', p99('packing')),
+      toLine('… to nothing else', 'times', ratios('packing', 'idle before'), { ratio_to: 'insert p99, nothing else' }),
+      ...(await benchPrune(packer, config.databaseUrl, quick, signal)),
+    )
   })
-  const p99 = (latencies: readonly number[]) => latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length * 0.99)]
-  const ratios = (measured: readonly number[][]) =>
-    measured.map((latencies, round) => p99(latencies) / p99(idle[round]))
-  return {
-    lines: [
-      toLine('insert p99, nothing else', 'ms', idle.map(p99)),
-      toLine('insert p99, while chunks are sealed and claimed', 'ms', claiming.map(p99)),
-      toLine('… to nothing else', 'times', ratios(claiming), { goal: 1.5, ratio_to: 'insert p99, nothing else' }),
-      toLine('insert p99, while a backlog goes to the same disk', 'ms', packing.map(p99)),
-      toLine('… to nothing else', 'times', ratios(packing), { ratio_to: 'insert p99, nothing else' }),
-      ...lines,
-    ],
-  }
+  return { lines }
 }
 
 /** Prunes a day of few and one of many rows while inserts go on. */
@@ -90,31 +97,43 @@ export async function measurePrune(
 ): Promise<Line[]> {
   let seconds = 0
   let tries = 0
-  const latencies = await whileInserting(databaseUrl, async () => {
-    await sleep(500)
-    // It gives up rather than hold inserts up for long, and is then done an hour later: here at once.
-    for (let dropped = 0; dropped === 0;) {
-      signal.throwIfAborted()
-      const started = performance.now()
-      const { output } = await runPrune(context, { signal })
-      seconds = (performance.now() - started) / 1000
-      dropped = output.dropped.reduce((sum, partition) => sum + partition.rows, 0)
-      tries++
-      if (tries > 20 || (dropped > 0 && dropped !== rows))
-        throw new Error(`not what was to be pruned: ${JSON.stringify(output)}`)
-    }
-    await sleep(500)
-  })
+  const latencies = await whileInserting(
+    databaseUrl,
+    async (during) =>
+      await during('prune', async () => {
+        await sleep(500)
+        // It gives up rather than hold inserts up for long, and is then done an hour later: here at once.
+        for (let dropped = 0; dropped === 0;) {
+          signal.throwIfAborted()
+          const started = performance.now()
+          const { output } = await runPrune(context, { signal })
+          seconds = (performance.now() - started) / 1000
+          dropped = output.dropped.reduce((sum, partition) => sum + partition.rows, 0)
+          tries++
+          if (tries > 20 || (dropped > 0 && dropped !== rows))
+            throw new Error(`not what was to be pruned: ${JSON.stringify(output)}`)
+        }
+        await sleep(500)
+      }),
+  )
   const of = `of ${rows.toLocaleString('en-US')} rows`
   return [
     toLine(`prune ${of}`, 's', [seconds]),
     toLine('… tries until nobody was in the way', 'times', [tries]),
-    toLine(`longest insert meanwhile, prune ${of}`, 'ms', [Math.max(...latencies)], { goal: 200 }),
+    toLine(`longest insert meanwhile, prune ${of}`, 'ms', [Math.max(...latencies.prune.flat())], { goal: 200 }),
   ]
 }
 
-/** The latencies of the inserts that were made while `work` was done, in milliseconds. */
-async function whileInserting(databaseUrl: string, work: () => Promise<unknown>): Promise<number[]> {
+type During = (name: string, part: () => Promise<unknown>) => Promise<void>
+
+/**
+ * Does `work` while inserts go on. For each name that it gives a part of it, turn by turn: the latencies of the inserts that were due
+ * during that part, in milliseconds.
+ */
+async function whileInserting(
+  databaseUrl: string,
+  work: (during: During) => Promise<unknown>,
+): Promise<Record<string, number[][]>> {
   const inserter = spawn(process.execPath, [INSERTER, databaseUrl], { stdio: ['pipe', 'pipe', 'inherit'] })
   const said = text(inserter.stdout)
   // Until it has devices and is at work.
@@ -123,10 +142,21 @@ async function whileInserting(databaseUrl: string, work: () => Promise<unknown>)
     (await pool.query<{ n: number }>('select last_value::float8 as n from app_private.chunk_stamps')).rows[0].n
   for (const before = await count(); (await count()) < before + 200;) await sleep(20)
   await pool.end()
+  const parts: { name: string; from: number; to: number }[] = []
   try {
-    await work()
+    await work(async (name, part) => {
+      const from = Date.now()
+      await part()
+      parts.push({ name, from, to: Date.now() })
+    })
   } finally {
     inserter.stdin.end()
   }
-  return JSON.parse(await said) as number[]
+  const inserts = JSON.parse(await said) as [due: number, latency: number][]
+  const latencies: Record<string, number[][]> = {}
+  for (const { name, from, to } of parts) {
+    const some = inserts.filter(([due]) => due >= from && due < to).map(([, latency]) => latency)
+    ;(latencies[name] ??= []).push(some)
+  }
+  return latencies
 }
