@@ -39,12 +39,7 @@ export async function listExpiredPartitions(db: Queryable, retentionDays: number
 export async function listPruneBlockers(tx: Queryable, partition: Partition): Promise<string[]> {
   const table = `entropy_partitions.${identifier(partition.name)}`
   const { rows } = await tx.query<{ blocker: string }>(
-    `with recursive chunks (id) as (
-       (select storj_chunk_id from ${table} where storj_chunk_id is not null order by storj_chunk_id limit 1)
-       union all
-       select (select storj_chunk_id from ${table} where storj_chunk_id > chunks.id order by storj_chunk_id limit 1)
-       from chunks where chunks.id is not null
-     )
+    `with recursive ${chunksIn(table)}
      select 'samples that no chunk has claimed' as blocker
      where exists (select from ${table} where storj_chunk_id is null)
         or exists (select from chunks where id is not null and not exists (select from public.storj_chunks c where c.id = chunks.id))
@@ -98,15 +93,37 @@ export async function listWaitingReaders(
   return rows.map((row) => row.blocker)
 }
 
-/** Rows and bytes of a partition, measured. */
-export async function measurePartition(db: Queryable, name: string): Promise<PartitionMeasure> {
+/**
+ * Rows and bytes of a partition that may be dropped. The rows of chunks that lie within it are known by their claims, less those that
+ * have left with their device or profile; only those of chunks that reach into other days are counted.
+ */
+export async function measurePartition(db: Queryable, { name, lower, upper }: Partition): Promise<PartitionMeasure> {
+  const table = `entropy_partitions.${identifier(name)}`
   const { rows } = await db.query<PartitionMeasure>(
-    `select (select count(*) from entropy_partitions.${identifier(name)})::float8 as rows,
-            pg_total_relation_size($1::regclass)::float8 as bytes`,
-    [`entropy_partitions.${identifier(name)}`],
+    `with recursive ${chunksIn(table)}, within as (
+       select c.id, c.sample_count, a.members
+       from chunks join public.storj_chunks c using (id) left join app_private.chunk_claims a on a.chunk_id = c.id
+       where c.min_timestamp >= $1::timestamptz and c.max_timestamp < $2::timestamptz
+     )
+     select ((select coalesce(sum(sample_count), 0) from within where members is null)
+           + (select coalesce(sum(member.rows::bigint), 0) from within, jsonb_each_text(members) as member (pair, rows)
+              where exists (select from public.devices d where d.id = split_part(member.pair, '/', 1)::uuid)
+                and exists (select from public.sampling_profiles p where p.id = split_part(member.pair, '/', 2)::uuid))
+           + (select coalesce(sum((select count(*) from ${table} s where s.storj_chunk_id = further.id)), 0)
+              from (select id from chunks except select id from within) as further))::float8 as rows,
+            pg_total_relation_size($3::regclass)::float8 as bytes`,
+    [lower, upper, table],
   )
   return rows[0]
 }
+
+/** Head of a recursive query: `chunks`, the ids that samples of a partition bear, and a null. It walks the index, from id to id. */
+const chunksIn = (table: string) => `chunks (id) as (
+       (select storj_chunk_id from ${table} where storj_chunk_id is not null order by storj_chunk_id limit 1)
+       union all
+       select (select storj_chunk_id from ${table} where storj_chunk_id > chunks.id order by storj_chunk_id limit 1)
+       from chunks where chunks.id is not null
+     )`
 
 /** Stops writes to all of entropy_samples until the transaction ends, or gives up after `timeoutMs`. */
 export async function lockSamples(tx: Queryable, timeoutMs: number): Promise<void> {

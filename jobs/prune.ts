@@ -62,7 +62,7 @@ async function dropUnlessBusy(context: JobContext, partition: Partition, blocker
 
 async function dropProvedPartition(context: JobContext, partition: Partition, blockers: string[]) {
   const started = performance.now()
-  const measure = await measurePartition(context.pool, partition.name)
+  const measure = await measurePartition(context.pool, partition)
   return await inTransaction(context.pool, async (tx) => {
     await lockSamples(tx, LOCK_TIMEOUT_MS)
     // Once more under the lock: nothing can be added between this answer and the drop.

@@ -360,6 +360,22 @@ test('an object that was out of reach is not written anew from the rows that a p
 })
 
 describe('pruning', () => {
+  test('counts what went of a chunk within the day, of one that reaches further, and not what left with a device', async () => {
+    const [third] = await pipeline.addDevices(1)
+    await pipeline.insert(makeSamples(first, 20, { start: OLD }))
+    await pipeline.insert(makeSamples(third, 30, { start: OLD }))
+    await packAndDrain()
+    await pipeline.insert(makeSamples(first, 5, { start: OLD + 3_600_000 }))
+    await pipeline.insert(makeSamples(third, 3, { start: OLD + 3_600_000 }))
+    await pipeline.insert(makeSamples(second, 7))
+    await packAndDrain()
+    expect(await chunkStates()).toHaveLength(2)
+    await pipeline.db.query('delete from public.devices where id = $1', [third.deviceId])
+    const left = await count('public.entropy_samples')
+    expect((await prune()).dropped).toMatchObject([{ rows: 25 }])
+    expect(await count('public.entropy_samples')).toBe(left - 25)
+  })
+
   test('drops a proved day and says truly what went', async () => {
     await pipeline.insert(makeSamples(first, 50, { start: OLD }))
     await pipeline.insert(makeSamples(second, 7))
