@@ -288,9 +288,14 @@ function putList(bits: BitSink, values: readonly number[]): void {
     if (quotient >= ESCAPE) {
       putBits(bits, 2 ** ESCAPE - 1, ESCAPE)
       putNumber(bits, value)
+      continue
+    }
+    // So many ones, and a zero; nearly always in one piece with what follows.
+    const unary = (2 << quotient) - 2
+    if (quotient + 1 + k <= 24) {
+      putBits(bits, (unary << k) | (value & ((1 << k) - 1)), quotient + 1 + k)
     } else {
-      // So many ones, and a zero.
-      putBits(bits, 2 ** (quotient + 1) - 2, quotient + 1)
+      putBits(bits, unary, quotient + 1)
       putBits(bits, value % 2 ** k, k)
     }
   }
