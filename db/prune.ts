@@ -125,12 +125,27 @@ const chunksIn = (table: string) => `chunks (id) as (
        from chunks where chunks.id is not null
      )`
 
-/** Stops writes to all of entropy_samples until the transaction ends, or gives up after `timeoutMs`. */
+/**
+ * Keeps VACUUM and ANALYZE from a partition, and from that of the strays, which its drop locks too, until the transaction ends. Inserts
+ * and reads go on, also while this waits. The server ends an autovacuum for it, after deadlock_timeout (1 s). Gives up after `timeoutMs`.
+ */
+export async function keepVacuumOut(tx: Queryable, name: string, timeoutMs: number): Promise<void> {
+  await setLockTimeout(tx, timeoutMs)
+  await tx.query(
+    `lock table only entropy_partitions.${identifier(name)}, entropy_partitions.entropy_samples_default in share update exclusive mode`,
+  )
+}
+
+/** Stops writes to all of entropy_samples until the transaction ends, or gives up after `timeoutMs`, in which inserts wait too. */
 export async function lockSamples(tx: Queryable, timeoutMs: number): Promise<void> {
-  await tx.query(`select set_config('lock_timeout', $1, true)`, [String(timeoutMs)])
+  await setLockTimeout(tx, timeoutMs)
   // DROP of a partition needs this lock on the parent in any case; taking the partition's first would deadlock with an
   // insert that holds the parent and waits for the partition.
   await tx.query('lock table only public.entropy_samples in access exclusive mode')
+}
+
+async function setLockTimeout(tx: Queryable, timeoutMs: number): Promise<void> {
+  await tx.query(`select set_config('lock_timeout', $1, true)`, [String(timeoutMs)])
 }
 
 /** Drops the partition. Only after `lockSamples` and an empty `listPruneBlockers` in the same transaction. */

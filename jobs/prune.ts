@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   deleteStrayChunk,
   dropPartition,
+  keepVacuumOut,
   listExpiredPartitions,
   listPruneBlockers,
   listWaitingReaders,
@@ -13,8 +15,15 @@ import { inTransaction } from '../db/pool.ts'
 import { dropMinutes, evictSlices, MINUTE_TABLES } from '../db/slices.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 
-/** How long inserts may have to wait for a prune. The check under the lock walks chunks, not rows. */
-const LOCK_TIMEOUT_MS = 1_000
+/**
+ * How long inserts wait at most for a prune that waits for others. What it does when it has the lock takes as long again: the check
+ * walks chunks, not rows, and the files go after the commit.
+ */
+const LOCK_TIMEOUT_MS = 100
+const LOCK_TRIES = 5
+const PAUSE_MS = 500
+/** Nobody waits for a prune that waits for this. Longer than it takes the server to end an autovacuum. */
+const VACUUM_TIMEOUT_MS = 3_000
 /** SQLSTATE of a lock_timeout. */
 const LOCK_NOT_AVAILABLE = '55P03'
 
@@ -39,7 +48,7 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
     const blockers = await listPruneBlockers(context.pool, partition)
     // Only here: an analysis that comes later reads the day from its chunks (docs/chunk-lifecycle.md).
     blockers.push(...(await listWaitingReaders(context.pool, partition, retentionDays)))
-    const dropped = blockers.length > 0 ? null : await dropUnlessBusy(context, partition, blockers)
+    const dropped = blockers.length > 0 ? null : await dropUnlessBusy(context, partition, blockers, job.signal)
     if (dropped) outcome.dropped.push(dropped)
     else outcome.kept.push({ partition: partition.name, blockers })
   }
@@ -50,13 +59,19 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
 }
 
 /** A transaction that holds on to the table (a late insert, a backup) keeps the day, and is no failure of the prune. */
-async function dropUnlessBusy(context: JobContext, partition: Partition, blockers: string[]) {
-  try {
-    return await dropProvedPartition(context, partition, blockers)
-  } catch (error) {
-    if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error
-    blockers.push('another transaction is using entropy_samples; the next prune tries again')
-    return null
+async function dropUnlessBusy(context: JobContext, partition: Partition, blockers: string[], signal: AbortSignal) {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await dropProvedPartition(context, partition, blockers)
+    } catch (error) {
+      if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error
+    }
+    if (tries === LOCK_TRIES || signal.aborted) {
+      blockers.push('another transaction is using entropy_samples; the next prune tries again')
+      return null
+    }
+    // Those who have waited come first.
+    await sleep(PAUSE_MS, undefined, { signal }).catch(() => {})
   }
 }
 
@@ -64,6 +79,7 @@ async function dropProvedPartition(context: JobContext, partition: Partition, bl
   const started = performance.now()
   const measure = await measurePartition(context.pool, partition)
   return await inTransaction(context.pool, async (tx) => {
+    await keepVacuumOut(tx, partition.name, VACUUM_TIMEOUT_MS)
     await lockSamples(tx, LOCK_TIMEOUT_MS)
     // Once more under the lock: nothing can be added between this answer and the drop.
     blockers.push(...(await listPruneBlockers(tx, partition)))

@@ -441,6 +441,30 @@ describe('pruning', () => {
     expect(await expectEverySampleOnce(pipeline)).toEqual([])
   })
 
+  test.each([OLD_PARTITION, 'entropy_samples_default'])(
+    'waits for a vacuum of %s, and inserts go on',
+    async (table) => {
+      await pipeline.insert(makeSamples(first, 5, { start: OLD }))
+      await packAndDrain()
+      const vacuum = await pipeline.connect()
+      // Its lock.
+      await vacuum.query(`begin; lock table entropy_partitions.${table} in share update exclusive mode`)
+      const pruning = prune()
+      const isWaiting = async () =>
+        (await rows(`select from pg_locks where mode = 'ShareUpdateExclusiveLock' and not granted`)).length > 0
+      await expect.poll(isWaiting, { timeout: 10_000 }).toBe(true)
+      await pipeline.insert(makeSamples(first, 1, { start: OLD, sequence: 99n }))
+      await pipeline.insert(makeSamples(second, 1, { start: OLD - 400 * DAY }))
+      expect(await isWaiting()).toBe(true)
+      await vacuum.query('commit')
+      const { kept } = await pruning
+      expect(kept).toEqual([{ partition: OLD_PARTITION, blockers: ['samples that no chunk has claimed'] }])
+      await packAndDrain()
+      expect((await prune()).dropped).toMatchObject([{ rows: 6 }])
+      expect(await expectEverySampleOnce(pipeline)).toEqual([])
+    },
+  )
+
   test('keeps the day while an insert is open, and goes on with the rest', async () => {
     await pipeline.insert(makeSamples(first, 5, { start: OLD }))
     await pipeline.insert(makeSamples(second, 5, { start: OLD - 400 * DAY }))
