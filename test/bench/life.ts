@@ -49,6 +49,46 @@ export async function measureLife(
   })
 }
 
+/** What a cycle leaves: bytes of tables and indexes. */
+interface Left {
+  readonly samples: number
+  /** Of partials, which a prune takes too. */
+  readonly slices: number
+  readonly catalog: number
+}
+
+const CYCLE_ROWS = 1000
+
+/**
+ * Day after day 1,000 samples of 256 bytes are inserted, packed, verified, rolled up and pruned; what is left after each day. Tables are
+ * vacuumed every tenth day.
+ */
+export async function measureCycles(cycles: number, signal: AbortSignal): Promise<Left[]> {
+  return await withBenchStack(async (context) => {
+    const { pool } = context
+    const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+    const left: Left[] = []
+    for (let cycle = 1; cycle <= cycles; cycle++) {
+      const day = Math.floor(Date.now() / DAY) * DAY - (cycles + 40 - cycle) * DAY
+      await pool.query('select app_private.ensure_partitions($1::date, $1::date)', [new Date(day)])
+      await loadSamples(pool, { bytes: 256, rows: CYCLE_ROWS, start: day, devices: 1 }, signal)
+      await runPack(packer, { signal })
+      await runWorker(context, { mode: 'drain', signal })
+      const { output } = await runPrune(context, { signal })
+      const dropped = output.dropped.reduce((sum, partition) => sum + partition.rows, 0)
+      if (dropped !== CYCLE_ROWS) throw new Error(`not the day's rows were pruned: ${JSON.stringify(output)}`)
+      if (cycle % 10 === 0) await pool.query('vacuum')
+      const { rows } = await pool.query<Omit<Left, 'samples'>>(
+        `select pg_total_relation_size('public.chunk_slices')::float8 as slices,
+                sum(pg_total_relation_size(oid))::float8 as catalog
+         from pg_class where relkind = 'r' and relnamespace = 'pg_catalog'::regnamespace`,
+      )
+      left.push({ samples: await sizeOfSamples(pool), ...rows[0] })
+    }
+    return left
+  })
+}
+
 async function sizeOfSamples(pool: Pool): Promise<number> {
   const { rows } = await pool.query<{ bytes: number }>(
     `select sum(pg_total_relation_size(relid))::float8 as bytes from pg_partition_tree('public.entropy_samples')`,
@@ -95,5 +135,18 @@ export async function benchLife({ quick, signal }: BenchOptions): Promise<Measur
       }),
     )
   }
+  const cycles = quick ? 20 : 100
+  showProgress(`life, ${cycles} days`)
+  const left = await measureCycles(cycles, signal)
+  const growth = (what: keyof Left, goal: number | null) =>
+    toLine(
+      `${what} after ${cycles} days, to half of them`,
+      'times',
+      [left[cycles - 1][what] / left[cycles / 2 - 1][what]],
+      {
+        goal,
+      },
+    )
+  lines.push(growth('samples', 1), growth('slices', null), growth('catalog', null))
   return { lines }
 }
