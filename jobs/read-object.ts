@@ -1,7 +1,7 @@
 import { listReplicas, type Replica, type ReplicaKind } from '../db/replicas.ts'
 import type { Queryable } from '../db/pool.ts'
 import { CoherenceError } from '../pipeline/errors.ts'
-import { hashBytes, type HashedBytes, type ObjectStore } from '../storage/object-store.ts'
+import { hashLargeBytes, type HashedBytes, type ObjectStore } from '../storage/object-store.ts'
 import type { JobContext } from './context.ts'
 
 /** The bytes of one replica, proved by size and hash. Throws CHUNK_CORRUPT if they are others. */
@@ -10,7 +10,8 @@ export async function readReplica(
   replica: Replica,
   signal?: AbortSignal,
 ): Promise<HashedBytes> {
-  const object = hashBytes(await (await context.storeOf(replica)).get(replica.objectKey, { signal }))
+  const store = await context.storeOf(replica)
+  const object = await hashLargeBytes(await store.get(replica.objectKey, { signal }))
   const { bytes, sha256 } = object
   if (bytes.length !== replica.size || sha256 !== replica.sha256) {
     throw new CoherenceError(

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   beginChunk,
   discardEmptyChunk,
@@ -15,7 +16,7 @@ import { chunkKey } from '../pipeline/chunk-key.ts'
 import { CoherenceError, isCoherenceError } from '../pipeline/errors.ts'
 import { orderSamples } from '../pipeline/merge-samples.ts'
 import { type SampleColumns, sampleExtents, sizeOfSamples, uuidAt } from '../pipeline/samples.ts'
-import { hashBytes, type HashedBytes } from '../storage/object-store.ts'
+import { hashLargeBytes, type HashedBytes } from '../storage/object-store.ts'
 import { completeJob, followUpPriority, sendJob } from './boss.ts'
 import type { ActiveJob, JobContext } from './context.ts'
 import { sendToMirror } from './copy-object.ts'
@@ -54,9 +55,11 @@ async function putAndMark(context: JobContext, job: ActiveJob<'upload-chunk'>, c
     }
   }
   const { libraryVersion } = context.settings
-  const file = await span.step('encode', () => {
+  // Whoever reads the next chunk asks for it now: the server sends while this thread encodes and hashes.
+  await setImmediate()
+  const file = await span.step('encode', async () => {
     const layout = { order: orderSamples(samples), allocate: fileBuffers.take }
-    return hashBytes(encodeChunk(samples, { chunkId: chunk.id, libraryVersion }, layout))
+    return await hashLargeBytes(encodeChunk(samples, { chunkId: chunk.id, libraryVersion }, layout))
   })
   const size = file.bytes.length
   const { sha256 } = file
