@@ -1,5 +1,6 @@
 import { type EventResult, HYPOTHESES, type Hypothesis, type Tail } from '../pipeline/event.ts'
-import { formatList, formatP, formatTable, wrap } from './output.ts'
+import { formatList, formatP, wrap } from './output.ts'
+import { formatTable } from './table.ts'
 
 /** A row of coherence_events in the words of its table. */
 export interface EventDocument {

@@ -1,6 +1,7 @@
 import type { PairCoherence } from '../pipeline/pair-coherence.ts'
 import type { describeFile, describeSums } from './network-file.ts'
-import { formatP, formatTable, wrap } from './output.ts'
+import { formatP, wrap } from './output.ts'
+import { formatTable } from './table.ts'
 
 type Described = ReturnType<typeof describeSums>
 

@@ -1,4 +1,3 @@
-import Table from 'cli-table3'
 import type { Ora } from 'ora'
 
 /** How a command speaks: results on stdout, everything else on stderr. */
@@ -109,42 +108,6 @@ function formatRate(rate: number, unit: string): string {
   const [count, time] = rate < 0.5 ? [60 * rate, 'min'] : [rate, 's']
   const digits = count < 10 ? 1 : 0
   return `${count.toLocaleString('en-US', { maximumFractionDigits: digits, minimumFractionDigits: digits })} ${unit}/${time}`
-}
-
-/** Aligned columns without lines. `align` is by column: l or r. */
-export function formatTable(
-  head: readonly string[],
-  rows: readonly (readonly (string | number)[])[],
-  align = '',
-): string {
-  const table = new Table({
-    head: [...head],
-    colAligns: head.map((_, column) => (align[column] === 'r' ? 'right' : 'left')),
-    chars: {
-      top: '',
-      'top-mid': '',
-      'top-left': '',
-      'top-right': '',
-      bottom: '',
-      'bottom-mid': '',
-      'bottom-left': '',
-      'bottom-right': '',
-      left: '',
-      'left-mid': '',
-      mid: '',
-      'mid-mid': '',
-      right: '',
-      'right-mid': '',
-      middle: '  ',
-    },
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-  })
-  for (const row of rows) table.push(row.map(String))
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => `  ${line}`.trimEnd())
-    .join('\n')
 }
 
 /** A label and its text on each line; the texts aligned, and broken between words where they are long. */

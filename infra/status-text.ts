@@ -1,7 +1,8 @@
 import { styleText } from 'node:util'
 import type { PipelineHealth } from '../db/health.ts'
 import type { HealthProblem } from './health-problems.ts'
-import { formatAge, formatTable, printable, wrap } from './output.ts'
+import { formatAge, printable, wrap } from './output.ts'
+import { formatTable } from './table.ts'
 
 /** What `coherence status` says, as its `--json` has it. */
 export interface StatusDocument extends PipelineHealth {

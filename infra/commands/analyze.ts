@@ -7,7 +7,8 @@ import { BATTERY_VERSION, findTest, runTests, suiteTests, testNames } from '../.
 import { type Analyzed, analyzeInput } from '../analyze-input.ts'
 import { usage, type Register } from '../command.ts'
 import { readPieces } from '../input.ts'
-import { formatBytes, formatList, formatP, formatTable } from '../output.ts'
+import { formatBytes, formatList, formatP } from '../output.ts'
+import { formatTable } from '../table.ts'
 import { documentOf } from '../suite-document.ts'
 
 interface Flags {

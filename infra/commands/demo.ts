@@ -1,7 +1,8 @@
 import { basename, dirname } from 'node:path'
 import { usage, type Register } from '../command.ts'
 import { runDemo, type DemoReport } from '../demo.ts'
-import { formatBytes, formatP, formatTable, printable, wrap } from '../output.ts'
+import { formatBytes, formatP, printable, wrap } from '../output.ts'
+import { formatTable } from '../table.ts'
 
 /** Pairs need 30 whole seconds; this leaves room for the two that are cut at the ends. */
 const DEFAULT_SECONDS = '35'

@@ -10,6 +10,7 @@ import { loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 const CLI = new URL('../../infra/coherence.js', import.meta.url).pathname
+const TELL_PEAK = new URL('tell-peak.ts', import.meta.url).href
 const run = promisify(execFile)
 
 /** What a worker costs besides its jobs, what it does in a second, and how much memory it takes. */
@@ -138,34 +139,32 @@ async function benchMemory(mebibytes: number, chunks: number, signal: AbortSigna
   const settings = { CHUNK_TARGET_BYTES: String(target), CHUNK_MAX_AGE: '1' }
   return await withBenchStack(
     async ({ pool }, config) => {
-      const tell =
-        'data:text/javascript,process.on("exit",()=>process.stderr.write("maxrss "+process.resourceUsage().maxRSS+"\\n"))'
       const work = async () => {
-        const args = ['--import', tell, CLI, 'work', '--drain', '--queues', 'pack,upload-chunk,test-chunk']
+        const args = ['--import', TELL_PEAK, CLI, 'work', '--drain', '--queues', 'pack,upload-chunk,test-chunk']
         const { stderr } = await run(process.execPath, args, { env: environmentOf(config, settings), maxBuffer: 1e8 })
-        return Number(/maxrss (\d+)/.exec(stderr)?.[1]) * 1024
+        return Number(/^peak (\d+)$/m.exec(stderr)?.[1])
       }
-      const idle = await work()
+      const memoryOver = async (rows: number) => {
+        await loadSamples(pool, { bytes, rows, start: Date.now() - 86_400_000, chunkBytes: target }, signal)
+        await pool.query(`select app_private.send_job('pack', '{}')`)
+        return await work()
+      }
+      const name = `memory of a worker, chunks of ${mebibytes} MiB`
+      // A sample has it load what it works with.
+      const least = await memoryOver(1)
       const figures: number[] = []
       const counts = [Math.ceil(chunks / 10), chunks]
       for (const count of counts) {
         showProgress(`memory: ${count} chunks of ${mebibytes} MiB`)
-        await loadSamples(
-          pool,
-          { bytes, rows: (count * target) / bytes, start: Date.now() - 86_400_000, chunkBytes: target },
-          signal,
-        )
-        await pool.query(`select app_private.send_job('pack', '{}')`)
-        figures.push(await work())
+        figures.push(await memoryOver((count * target) / bytes))
       }
-      const name = `memory of a worker, chunks of ${mebibytes} MiB`
       const lines = counts.map((count, index) => toLine(`${name}: ${count}`, 'MiB', [figures[index] / 1024 ** 2]))
       if (mebibytes < 1)
         return [...lines, toLine('… to one another', 'times', [figures[1] / figures[0]], { goal: 1.25 })]
       return [
-        toLine(`${name}: nothing to do`, 'MiB', [idle / 1024 ** 2]),
+        toLine(`${name}: one sample`, 'MiB', [least / 1024 ** 2]),
         ...lines,
-        toLine(`${name}: beyond idle, to the chunk`, 'times', [(figures[1] - idle) / target], { goal: 8 }),
+        toLine(`${name}: beyond one sample’s, to the chunk`, 'times', [(figures[1] - least) / target], { goal: 8 }),
       ]
     },
     { settings },

@@ -1,4 +1,5 @@
-import { formatList, formatTable } from '../../infra/output.ts'
+import { formatList } from '../../infra/output.ts'
+import { formatTable } from '../../infra/table.ts'
 import type { Ledger } from './devices.ts'
 import { ledgerKey } from './devices.ts'
 import type { ProvedChunk } from './proof.ts'

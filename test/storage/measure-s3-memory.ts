@@ -2,15 +2,15 @@
 import { randomFillSync } from 'node:crypto'
 import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { openS3Store } from '../../storage/s3.ts'
+import { peakMemory } from '../harness/peak-memory.ts'
 
 const store = openS3Store(JSON.parse(process.argv[2]))
 const bytes = randomFillSync(Buffer.allocUnsafe(200_000_000))
 const object = hashBytes(bytes)
-const peak = (): number => process.resourceUsage().maxRSS * 1024
 
 await store.head('warm')
-const idle = peak()
+const idle = peakMemory()
 await store.put('large', object)
-const put = peak()
+const put = peakMemory()
 if (sha256Hex(await store.get('large')) !== object.sha256) throw new Error('other bytes came back')
-process.stdout.write(JSON.stringify({ idle, put, get: peak() }))
+process.stdout.write(JSON.stringify({ idle, put, get: peakMemory() }))

@@ -1,0 +1,4 @@
+// Imported into a worker by work.ts: says at its end how much memory it has held at most.
+import { peakMemory } from '../harness/peak-memory.ts'
+
+process.on('exit', () => process.stderr.write(`peak ${peakMemory()}\n`))
