@@ -6,6 +6,8 @@ export interface Partition {
   readonly lower: string
   /** Exclusive upper bound of its sample times, full precision. */
   readonly upper: string
+  /** It should have gone a day ago or earlier. */
+  readonly isOverdue: boolean
 }
 
 export interface PartitionMeasure {
@@ -17,7 +19,9 @@ export interface PartitionMeasure {
 /** The daily (and adopted) partitions whose whole range is older than retention, oldest first. */
 export async function listExpiredPartitions(db: Queryable, retentionDays: number): Promise<Partition[]> {
   const { rows } = await db.query<Partition>(
-    `select name, coalesce(lower, '-infinity') as lower, upper from (
+    `select name, coalesce(lower, '-infinity') as lower, upper,
+       upper::timestamptz <= now() - ($1 + 1) * interval '1 day' as "isOverdue"
+     from (
        select c.relname as name,
               (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$FROM \\('([^']+)'\\)$re$))[1] as lower,
               (regexp_match(pg_get_expr(c.relpartbound, c.oid), $re$TO \\('([^']+)'\\)$re$))[1] as upper

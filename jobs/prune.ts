@@ -21,6 +21,8 @@ import type { ActiveJob, JobContext } from './context.ts'
  */
 const LOCK_TIMEOUT_MS = 100
 const LOCK_TRIES = 5
+/** The last of these tries, where others have been in the way for a day: the disk may not fill up for it. */
+const OVERDUE_TIMEOUT_MS = 1_000
 const PAUSE_MS = 500
 /** Nobody waits for a prune that waits for this. Longer than it takes the server to end an autovacuum. */
 const VACUUM_TIMEOUT_MS = 3_000
@@ -61,8 +63,9 @@ export async function runPrune(context: JobContext, job: Pick<ActiveJob<'prune'>
 /** A transaction that holds on to the table (a late insert, a backup) keeps the day, and is no failure of the prune. */
 async function dropUnlessBusy(context: JobContext, partition: Partition, blockers: string[], signal: AbortSignal) {
   for (let tries = 1; ; tries++) {
+    const lockMs = tries === LOCK_TRIES && partition.isOverdue ? OVERDUE_TIMEOUT_MS : LOCK_TIMEOUT_MS
     try {
-      return await dropProvedPartition(context, partition, blockers)
+      return await dropProvedPartition(context, partition, blockers, lockMs)
     } catch (error) {
       if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE) throw error
     }
@@ -75,12 +78,12 @@ async function dropUnlessBusy(context: JobContext, partition: Partition, blocker
   }
 }
 
-async function dropProvedPartition(context: JobContext, partition: Partition, blockers: string[]) {
+async function dropProvedPartition(context: JobContext, partition: Partition, blockers: string[], lockMs: number) {
   const started = performance.now()
   const measure = await measurePartition(context.pool, partition)
   return await inTransaction(context.pool, async (tx) => {
     await keepVacuumOut(tx, partition.name, VACUUM_TIMEOUT_MS)
-    await lockSamples(tx, LOCK_TIMEOUT_MS)
+    await lockSamples(tx, lockMs)
     // Once more under the lock: nothing can be added between this answer and the drop.
     blockers.push(...(await listPruneBlockers(tx, partition)))
     if (blockers.length > 0) return null

@@ -481,6 +481,24 @@ describe('pruning', () => {
     expect(await expectEverySampleOnce(pipeline)).toEqual([])
   })
 
+  test('insists, where inserts have been in the way for a day', async () => {
+    await pipeline.insert(makeSamples(first, 5, { start: OLD }))
+    await packAndDrain()
+    const open = await pipeline.connect()
+    await open.query('begin')
+    await pipeline.insert(makeSamples(second, 1), open)
+    const pruning = prune()
+    const hasWaited = async () =>
+      (
+        await rows(
+          `select from pg_locks where mode = 'AccessExclusiveLock' and not granted and waitstart < now() - interval '0.3 s'`,
+        )
+      ).length > 0
+    await expect.poll(hasWaited, { timeout: 20_000, interval: 20 }).toBe(true)
+    await open.query('commit')
+    expect((await pruning).dropped).toMatchObject([{ rows: 5 }])
+  })
+
   test('deletes proved strays chunk by chunk, with a log row each', async () => {
     const day = OLD - 400 * DAY
     for (const device of [first, second]) {
