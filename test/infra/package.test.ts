@@ -71,9 +71,8 @@ test('holds every module with its types, the SQL, the edge functions and the pag
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
   const edge = filesIn('infra/supabase/functions')
-  const pages = filesIn('docs').filter((name) => name !== 'docs/plan.md')
   const others = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'infra/supabase/config.toml']
-  const expected = [...built, ...edge, ...pages, ...others]
+  const expected = [...built, ...edge, ...filesIn('docs'), ...others]
   // What infra shares with the edge functions is built too.
   const all = packed.files.map((file) => file.path).filter((path) => !path.startsWith(SHARED_WITH_EDGE))
   // The console's page is bundled.
