@@ -21,9 +21,7 @@ export async function benchWork({ quick, signal }: BenchOptions): Promise<Measur
     lines.push(...(await benchQueue(context, quick ? 300 : 1000, signal)))
     lines.push(...(await benchVerify(context, quick ? 50_000 : 130_000, signal)))
   })
-  lines.push(...(await benchMemory(32, quick ? 3 : 6, signal)))
-  if (!quick) lines.push(...(await benchMemory(256, 2, signal)))
-  lines.push(...(await benchMemory(0.25, quick ? 200 : 1000, signal)))
+  lines.push(...(await benchMemory(quick ? [2, 3] : [2, 6], quick ? [100, 200] : [1000, 2000], signal)))
   return { lines }
 }
 
@@ -132,40 +130,45 @@ async function benchVerify(context: JobContext, rows: number, signal: AbortSigna
   ]
 }
 
-/** Highest resident memory of a worker process that packs, uploads and verifies chunks of this size: a tenth of them, then all. */
-async function benchMemory(mebibytes: number, chunks: number, signal: AbortSignal): Promise<Line[]> {
+/** Highest resident memory of worker processes: by the size of their chunks, and by how many of 256 KiB they did. */
+async function benchMemory(
+  ofLarge: readonly [few: number, many: number],
+  ofSmall: readonly [few: number, many: number],
+  signal: AbortSignal,
+): Promise<Line[]> {
+  const large = await peaksOver(32, ofLarge, signal)
+  // Two at a time, as a worker does them.
+  const [larger] = await peaksOver(256, [2], signal)
+  const small = await peaksOver(0.25, ofSmall, signal)
+  const line = (mebibytes: number, count: number, bytes: number) =>
+    toLine(`memory of a worker, chunks of ${mebibytes} MiB: ${count}`, 'MiB', [bytes / 1024 ** 2])
+  return [
+    ...ofLarge.map((count, i) => line(32, count, large[i])),
+    line(256, 2, larger),
+    toLine('… more, to the bytes more of a chunk', 'times', [(larger - large[1]) / (224 * 1024 ** 2)], { goal: 8 }),
+    ...ofSmall.map((count, i) => line(0.25, count, small[i])),
+    toLine('… to one another', 'times', [small[1] / small[0]], { goal: 1.25 }),
+  ]
+}
+
+/** What a worker process that packs, uploads and verifies so many chunks of this size takes at most, in bytes. */
+async function peaksOver(mebibytes: number, counts: readonly number[], signal: AbortSignal): Promise<number[]> {
   const target = mebibytes * 1024 ** 2
   const bytes = 4096
   const settings = { CHUNK_TARGET_BYTES: String(target), CHUNK_MAX_AGE: '1' }
+  const args = ['--import', TELL_PEAK, CLI, 'work', '--drain', '--queues', 'pack,upload-chunk,test-chunk']
   return await withBenchStack(
     async ({ pool }, config) => {
-      const work = async () => {
-        const args = ['--import', TELL_PEAK, CLI, 'work', '--drain', '--queues', 'pack,upload-chunk,test-chunk']
-        const { stderr } = await run(process.execPath, args, { env: environmentOf(config, settings), maxBuffer: 1e8 })
-        return Number(/^peak (\d+)$/m.exec(stderr)?.[1])
-      }
-      const memoryOver = async (rows: number) => {
-        await loadSamples(pool, { bytes, rows, start: Date.now() - 86_400_000, chunkBytes: target }, signal)
-        await pool.query(`select app_private.send_job('pack', '{}')`)
-        return await work()
-      }
-      const name = `memory of a worker, chunks of ${mebibytes} MiB`
-      // A sample has it load what it works with.
-      const least = await memoryOver(1)
-      const figures: number[] = []
-      const counts = [Math.ceil(chunks / 10), chunks]
+      const peaks: number[] = []
       for (const count of counts) {
         showProgress(`memory: ${count} chunks of ${mebibytes} MiB`)
-        figures.push(await memoryOver((count * target) / bytes))
+        const start = Date.now() - 86_400_000
+        await loadSamples(pool, { bytes, rows: (count * target) / bytes, start, chunkBytes: target }, signal)
+        await pool.query(`select app_private.send_job('pack', '{}')`)
+        const { stderr } = await run(process.execPath, args, { env: environmentOf(config, settings), maxBuffer: 1e8 })
+        peaks.push(Number(/^peak (\d+)$/m.exec(stderr)?.[1]))
       }
-      const lines = counts.map((count, index) => toLine(`${name}: ${count}`, 'MiB', [figures[index] / 1024 ** 2]))
-      if (mebibytes < 1)
-        return [...lines, toLine('… to one another', 'times', [figures[1] / figures[0]], { goal: 1.25 })]
-      return [
-        toLine(`${name}: one sample`, 'MiB', [least / 1024 ** 2]),
-        ...lines,
-        toLine(`${name}: beyond one sample’s, to the chunk`, 'times', [(figures[1] - least) / target], { goal: 8 }),
-      ]
+      return peaks
     },
     { settings },
   )
