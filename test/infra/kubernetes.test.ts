@@ -136,7 +136,8 @@ test.each(named)('%s runs a command that there is', async (_name, manifest) => {
   expect(image).toBe(kustomization.images[0].name)
   expect(command).toBeUndefined()
   // Bad usage would be found before the missing configuration.
-  const finished = await cli.run([...args, '--json'])
+  const own = (args as string[]).map((word) => word.replace(/^\/tmp\//, `${cli.directory}/`))
+  const finished = await cli.run([...own, '--json'])
   expect(finished.code).toBe(2)
   expect(finished.json().error.code).toBe('CONFIG_INVALID')
 })
