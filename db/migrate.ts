@@ -94,9 +94,12 @@ export async function pendingMigrations(options: MigrateOptions): Promise<Migrat
   }
 }
 
+/** Read once: every look of a worker asks for them. */
+let knownVersions: readonly string[] | undefined
+
 /** The versions of this build's migrations, in order. */
-export function listVersions(): string[] {
-  return listFiles().map((file) => file.slice(0, 14))
+export function listVersions(): readonly string[] {
+  return (knownVersions ??= listFiles().map((file) => file.slice(0, 14)))
 }
 
 /**

@@ -41,13 +41,10 @@ export async function lookForWork(db: Queryable, names: readonly string[]): Prom
   const { rows } = await db.query<Look>(
     `select array(${READY_QUEUES}) as ready,
        (select version from pgboss.version) is distinct from $3 or exists (select from ${newerMigrations('$2')}) as "isOtherBuilds"`,
-    [names, (versions ??= listVersions()), pgBoss.pgboss.schema],
+    [names, listVersions(), pgBoss.pgboss.schema],
   )
   return rows[0]
 }
-
-/** Of the migrations here: every look asks. */
-let versions: string[] | undefined
 
 /**
  * Puts jobs that a worker must leave back among those that are ready, without an attempt spent; the ids of those that were still

@@ -29,7 +29,7 @@ export async function openContext(
   log: Logger,
   { poolSize, ...options }: ContextOptions & { poolSize?: number } = {},
 ): Promise<OpenContext> {
-  const pool = await openDatabase(config, poolSize)
+  const pool = await openDatabase(config, { poolSize })
   try {
     const { context, close } = await openContextOn(pool, config, log, options)
     return {

@@ -7,12 +7,12 @@ import type { Config } from './config.ts'
 type ComparedMigrations = Awaited<ReturnType<typeof compareMigrations>>
 
 /**
- * The database that the environment names, which answers, and whose schema is the one that this build was written for; the caller closes
- * the pool. Throws DATABASE_UNREACHABLE, DATABASE_NOT_MIGRATED or QUEUE_VERSION.
+ * The database that the environment names, which answers, and whose schema is the one that this build was written for, or with
+ * `orNewer` a later one; the caller closes the pool. Throws DATABASE_UNREACHABLE, DATABASE_NOT_MIGRATED or QUEUE_VERSION.
  */
 export async function openDatabase(
   config: Pick<Config, 'databaseUrl' | 'databaseCaCert' | 'workConcurrency'>,
-  poolSize?: number,
+  { poolSize, orNewer = false }: { poolSize?: number; orNewer?: boolean } = {},
 ): Promise<Pool> {
   const pool = openPool({
     databaseUrl: config.databaseUrl,
@@ -24,17 +24,12 @@ export async function openDatabase(
     await assertReachable(pool, config.databaseUrl)
     const schema = await compareMigrations(pool)
     requireMigrated(schema)
-    requireNoneNewer(schema)
+    if (!orNewer) requireNoneNewer(schema)
     return pool
   } catch (error) {
     await pool.end()
     throw error
   }
-}
-
-/** Fails with DATABASE_NOT_MIGRATED unless the schema is the one that this build was written for, or a later one. */
-export async function assertMigrated(db: Queryable): Promise<void> {
-  requireMigrated(await compareMigrations(db))
 }
 
 function requireMigrated({ pending }: ComparedMigrations): void {

@@ -4,7 +4,6 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Pool } from 'pg'
-import { assertReachable, openPool } from '../../db/pool.ts'
 import { CoherenceError } from '../../pipeline/errors.ts'
 import { escapeHtml } from '../../pipeline/report/html.ts'
 import { usage, type Register } from '../command.ts'
@@ -12,7 +11,7 @@ import { type Config, parseConfig, parseSignIn, readEnvironment, type SignInConf
 import { consoleApi } from '../console/api.ts'
 import { consoleFiles } from '../console/files.ts'
 import { serveConsole, type ServerOptions } from '../console/server.ts'
-import { assertMigrated } from '../database.ts'
+import { openDatabase } from '../database.ts'
 import { invocation } from '../invocation.ts'
 import { createLogger } from '../logger.ts'
 
@@ -48,7 +47,7 @@ export const consoleCommand: Register = (command, bind) => {
         }
         const config = isSignIn ? null : parseConfig(environment)
         const log = createLogger(config?.logLevel ?? 'info')
-        const pool = config && openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 2 })
+        const pool = config && (await openDatabase(config, { poolSize: 2, orNewer: true }))
         try {
           const data =
             config && pool ? await ownData(pool, config, invocation(environment)) : await signInData(needSignIn(signIn))
@@ -81,8 +80,6 @@ function needSignIn(signIn: SignInConfig | null): SignInConfig {
 }
 
 async function ownData(pool: Pool, config: Config, command: string): Promise<Pick<ServerOptions, 'files' | 'api'>> {
-  await assertReachable(pool, config.databaseUrl)
-  await assertMigrated(pool)
   return { files: await consoleFiles({ mode: 'local', command }, []), api: consoleApi(pool, config) }
 }
 

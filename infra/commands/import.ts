@@ -1,11 +1,10 @@
 import { statSync } from 'node:fs'
 import { extname } from 'node:path'
-import { assertReachable, openPool } from '../../db/pool.ts'
 import type { NewSample } from '../../db/samples.ts'
 import { openImport } from '../../jobs/import-samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
-import { assertMigrated } from '../database.ts'
+import { openDatabase } from '../database.ts'
 import { readSampleFile, SAMPLE_FORMATS, type SampleFormat } from '../sample-file.ts'
 import { storeCache } from '../stores.ts'
 
@@ -33,10 +32,8 @@ export const importCommand: Register = (command, bind) => {
       bind(async ({ output, signal }, files: string[], flags: { format?: string }) => {
         const formats = files.map((file) => formatOf(file, flags.format))
         const config = parseConfig(readEnvironment())
-        const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
+        const pool = await openDatabase(config, { poolSize: 1, orNewer: true })
         try {
-          await assertReachable(pool, config.databaseUrl)
-          await assertMigrated(pool)
           const context = { pool, store: { backend: config.storageDriver }, storeOf: storeCache(config) }
           const storeBatch = openImport(context)
           const counts = { accepted: 0, duplicate: 0, rejected: 0 }

@@ -1,12 +1,12 @@
 import { createReadStream, statSync } from 'node:fs'
 import { findDeviceProfile, findDevicesByName } from '../../db/devices.ts'
-import { assertReachable, openPool, type Queryable } from '../../db/pool.ts'
+import type { Queryable } from '../../db/pool.ts'
 import { insertSamples, type NewSample } from '../../db/samples.ts'
 import { CoherenceError, isCoherenceError } from '../../pipeline/errors.ts'
 import { uuidBytes } from '../../pipeline/samples.ts'
 import { usage, type Register } from '../command.ts'
 import { parseConfig, readEnvironment } from '../config.ts'
-import { assertMigrated } from '../database.ts'
+import { openDatabase } from '../database.ts'
 import { readPieces } from '../input.ts'
 import { formatBytes } from '../output.ts'
 
@@ -24,10 +24,8 @@ export const ingestCommand: Register = (command, bind) => {
       bind(async ({ output, signal }, flags: { device: string; file?: string }) => {
         if (flags.file === undefined && process.stdin.isTTY) throw usage('name a --file, or pipe bytes in.')
         const config = parseConfig(readEnvironment())
-        const pool = openPool({ databaseUrl: config.databaseUrl, caCert: config.databaseCaCert, max: 1 })
+        const pool = await openDatabase(config, { poolSize: 1, orNewer: true })
         try {
-          await assertReachable(pool, config.databaseUrl)
-          await assertMigrated(pool)
           const device = await findDeviceProfile(pool, await findDeviceId(pool, flags.device))
           if (device === null) {
             throw new CoherenceError(

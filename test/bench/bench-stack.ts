@@ -52,6 +52,11 @@ export async function withBenchStack<T>(
   }
 }
 
+/** For a packer that takes whatever waits as old enough. */
+export function impatient(context: JobContext): JobContext {
+  return { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+}
+
 /** Devices of one user, for samples of this size. */
 export async function addBenchDevices(pool: Pool, bytes: number, count = DEVICES) {
   const userId = await createLocalUser(pool, 'bench@localhost')

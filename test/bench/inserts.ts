@@ -6,7 +6,7 @@ import type { JobContext } from '../../jobs/context.ts'
 import { packOnce, runPack } from '../../jobs/pack.ts'
 import { runPrune } from '../../jobs/prune.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { loadSamples, withBenchStack } from './bench-stack.ts'
+import { impatient, loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 const INSERTER = new URL('inserter.ts', import.meta.url).pathname
@@ -25,7 +25,7 @@ export async function benchInserts({ quick, signal }: BenchOptions): Promise<Mea
   const lines: Line[] = []
   await withBenchStack(async (context, config) => {
     const { pool } = context
-    const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+    const packer = impatient(context)
     const latencies = await whileInserting(config.databaseUrl, async (during) => {
       for (let round = 0; round < rounds; round++) {
         showProgress(`inserts beside claims: round ${round + 1} of ${rounds}`)
@@ -54,7 +54,7 @@ export async function benchInserts({ quick, signal }: BenchOptions): Promise<Mea
     })
     await runWorker(context, { mode: 'drain', signal })
     const p99 = (name: string) =>
-      (latencies[name] ?? []).map((some) => some.toSorted((x, y) => x - y)[Math.floor(some.length * 0.99)])
+      latencies[name].map((some) => some.toSorted((x, y) => x - y)[Math.floor(some.length * 0.99)])
     const ratios = (name: string, to: string) => p99(name).map((value, round) => value / p99(to)[round])
     lines.push(
       toLine('insert p99, nothing else', 'ms', p99('idle')),

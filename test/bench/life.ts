@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import { runPack } from '../../jobs/pack.ts'
 import { runPrune } from '../../jobs/prune.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { loadSamples, withBenchStack } from './bench-stack.ts'
+import { impatient, loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 /** Bytes of write-ahead log, by what wrote them, and what is left of the samples in the end. */
@@ -33,9 +33,7 @@ export async function measureLife(
     await pool.query('select app_private.ensure_partitions($1::date, $1::date)', [new Date(day)])
     const insert = await walOf(pool, () => loadSamples(pool, { bytes, rows, start: day }, signal))
     const pack = await walOf(pool, async () => {
-      // What waits is old enough.
-      const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
-      await runPack(packer, { signal })
+      await runPack(impatient(context), { signal })
       await runWorker(context, { mode: 'drain', queues: ['upload-chunk'], signal })
     })
     const stored = await sizeOfSamples(pool)
@@ -66,7 +64,7 @@ const CYCLE_ROWS = 1000
 export async function measureCycles(cycles: number, signal: AbortSignal): Promise<Left[]> {
   return await withBenchStack(async (context) => {
     const { pool } = context
-    const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+    const packer = impatient(context)
     const left: Left[] = []
     for (let cycle = 1; cycle <= cycles; cycle++) {
       const day = Math.floor(Date.now() / DAY) * DAY - (cycles + 40 - cycle) * DAY

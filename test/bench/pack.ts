@@ -12,7 +12,7 @@ import { NO_SPAN, NO_TELEMETRY, type Telemetry } from '../../jobs/telemetry.ts'
 import { runWorker } from '../../jobs/work.ts'
 import { decodeChunk, encodeChunk } from '../../pipeline/chunk-format.ts'
 import { orderSamples } from '../../pipeline/merge-samples.ts'
-import { loadSamples, withBenchStack } from './bench-stack.ts'
+import { impatient, loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 interface Size {
@@ -124,8 +124,7 @@ async function unpack({ pool, store }: JobContext): Promise<void> {
 async function measureRound(context: JobContext, signal: AbortSignal, concurrency?: number): Promise<Round> {
   const copy = Math.min(await timeCopy(context.pool, signal), await timeCopy(context.pool, signal))
   signal.throwIfAborted()
-  // What waits is old enough.
-  const worker = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+  const worker = impatient(context)
   await sendJob(context.boss, context.pool, 'pack', {})
   const started = performance.now()
   await runWorker(worker, { mode: 'drain', queues: ['pack', 'upload-chunk'], concurrency, signal })

@@ -13,11 +13,12 @@ import type { JobContext } from '../../jobs/context.ts'
 import { packOnce } from '../../jobs/pack.ts'
 import { QUEUE_NAMES } from '../../jobs/queues.ts'
 import { type Server, startServer } from '../chaos/server.ts'
+import { memoryOf } from '../harness/process-memory.ts'
 import { type Cli, createCli } from '../infra/run-cli.ts'
 import { addBacklog, clearBacklog } from './backlog.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 import { measurePrune } from './inserts.ts'
-import { cpuOfEnded, difference, LOAD_SETTINGS, memoryOf, readLoad, type ServerLoad } from './server-load.ts'
+import { cpuOfEnded, difference, LOAD_SETTINGS, readLoad, type ServerLoad } from './server-load.ts'
 
 const WORKERS = [1, 2, 4, 8] as const
 const MEGABYTE = 1e6

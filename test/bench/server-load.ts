@@ -68,17 +68,6 @@ export function cpuOfEnded(): number {
   return (cutime + cstime) / TICKS_PER_SECOND
 }
 
-/** Resident memory in bytes, now and at most; null if it is gone or there is no /proc. */
-export function memoryOf(pid: number): { now: number; most: number } | null {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
-    const read = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024
-    return { now: read('VmRSS'), most: read('VmHWM') }
-  } catch {
-    return null
-  }
-}
-
 /** The fields of /proc/PID/stat after the name, which may hold spaces. */
 function statOf(pid: string): string[] | null {
   try {

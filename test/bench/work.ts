@@ -6,7 +6,7 @@ import { sendJobs } from '../../jobs/boss.ts'
 import type { JobContext } from '../../jobs/context.ts'
 import { runPack } from '../../jobs/pack.ts'
 import { runWorker } from '../../jobs/work.ts'
-import { loadSamples, withBenchStack } from './bench-stack.ts'
+import { impatient, loadSamples, withBenchStack } from './bench-stack.ts'
 import { type BenchOptions, type Line, type Measured, showProgress, toLine } from './figures.ts'
 
 const CLI = new URL('../../infra/coherence.js', import.meta.url).pathname
@@ -109,7 +109,7 @@ async function benchVerify(context: JobContext, rows: number, signal: AbortSigna
     { bytes, rows, start: Math.floor(Date.now() / 3_600_000) * 3_600_000 - 86_400_000 },
     signal,
   )
-  const packer = { ...context, settings: { ...context.settings, chunkMaxAgeSeconds: 0 } }
+  const packer = impatient(context)
   await runPack(packer, { signal })
   const time = async (queues: Parameters<typeof runWorker>[1]['queues']) => {
     const started = performance.now()

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDevice, createLocalUser } from '../../db/devices.ts'
 import { insertSamples } from '../../db/samples.ts'
 import { createDatabase, type TestDatabase } from '../harness/database.ts'
-import { type Cli, createCli, ENTRY, type Finished } from './run-cli.ts'
+import { type Cli, createCli, ENTRY, type Finished, refusing } from './run-cli.ts'
 
 const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux')
 
@@ -60,8 +60,7 @@ test('a drain that finds nothing ready does with one connection, without a store
     )
     return rows[0].sessions as number
   }
-  const refuse = `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(/^(pg-boss|pino|apache-arrow)$|storage/.test(s))throw(s);return(n(s,c))}})`
-  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(refuse)}` }
+  const env = refusing(/^(pg-boss|pino|apache-arrow)$|storage/)
   // Those of the tests before are counted once they are gone.
   const others = async () => {
     const { rowCount } = await db.query(

@@ -7,6 +7,12 @@ import { fileURLToPath } from 'node:url'
 
 export const ENTRY = fileURLToPath(new URL('../../infra/coherence.js', import.meta.url))
 
+/** For the environment: a command that imports what `pattern` matches fails. */
+export function refusing(pattern: RegExp): { NODE_OPTIONS: string } {
+  const hook = `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(${pattern}.test(s))throw(s);return(n(s,c))}})`
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(hook)}` }
+}
+
 export interface Finished {
   readonly code: number | null
   readonly stdout: string

@@ -13,7 +13,7 @@ import {
   type OtlpReceiver,
   type OtlpRequest,
 } from '../harness/otlp-receiver.ts'
-import { type Cli, createCli, type Finished } from './run-cli.ts'
+import { type Cli, createCli, type Finished, refusing } from './run-cli.ts'
 
 const TOKEN = 'otlp-token-0123456789'
 /** The secret is part of every path of the store: it gets into what is told of an object that is not there. */
@@ -246,8 +246,7 @@ test('an endpoint that refuses, or never answers, or never ends its answer, cost
 })
 
 test('without an endpoint nothing of OpenTelemetry is loaded', async () => {
-  const refuse = `import{registerHooks}from"node:module";registerHooks({resolve(s,c,n){if(s.startsWith("@opentelemetry"))throw(s);return(n(s,c))}})`
-  const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(refuse)}` }
+  const env = refusing(/^@opentelemetry/)
   expect((await cli.run(['tick'], { env: { ...env, OTEL_EXPORTER_OTLP_ENDPOINT: '' } })).code).toBe(0)
   expect((await cli.run(['tick'], { env })).code).toBe(1)
 })

@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto'
 import { hashBytes, sha256Hex } from '../../storage/object-store.ts'
 import { openS3Store } from '../../storage/s3.ts'
-import { peakMemory } from '../harness/peak-memory.ts'
+import { peakMemory } from '../harness/process-memory.ts'
 
 const store = openS3Store(JSON.parse(process.argv[2]))
 const bytes = randomFillSync(Buffer.allocUnsafe(200_000_000))
